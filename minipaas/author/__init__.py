@@ -1,0 +1,1 @@
+"""The author's side: images, SBOM, provenance, Compose import; what turns a directory into a bundle."""

@@ -1,0 +1,1 @@
+"""Podman: control calls, streams, observation and health probes."""

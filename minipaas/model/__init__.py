@@ -1,0 +1,1 @@
+"""The words of minipaas as frozen data: specs, releases, what is observed, steps, errors. No I/O."""

@@ -1,0 +1,81 @@
+"""`config.toml`: what the operator may set. Every key is optional; unknown keys are refused."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from msgspec import Struct
+
+from minipaas.model.errors import Invalid
+from minipaas.model.typed import convert
+from minipaas.model.units import Duration, Size
+
+
+class ApiConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[api]`: the status page and the API on TCP. The Unix socket is always there."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:7070",)
+    accept_signed_uploads: bool = False
+    """Let a bundle's signature alone be the authority for uploading it."""
+
+
+class IngressConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[ingress]`."""
+
+    http: tuple[str, ...] = ()
+    """`ADDRESS:PORT`; empty: port 80 where that is allowed and free, else 8080, on every address."""
+
+
+class PodmanConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[podman]`."""
+
+    socket: str = ""
+    """`unix:///path`; empty: CONTAINER_HOST, the system's socket, the user's, or a service of our own."""
+
+
+class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[limits]`."""
+
+    bundle: Size = Size(8 * 1024**3)
+    """Largest upload, compressed."""
+    upload: Duration = Duration(3600)
+    """Longest upload."""
+    reserve: Size = Size(256 * 1024**2)
+    """Disk that must stay free after a bundle is accepted."""
+    keep_releases: int = 3
+    """Releases of an app whose images stay on this box; at least the current one and the way back."""
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole `config.toml`."""
+
+    api: ApiConfig = ApiConfig()
+    ingress: IngressConfig = IngressConfig()
+    podman: PodmanConfig = PodmanConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    def __post_init__(self) -> None:
+        for listen in (*self.api.listen, *self.ingress.http):
+            parse_listen(listen)
+        if self.podman.socket and not self.podman.socket.startswith("unix://"):
+            raise ValueError("podman.socket must be unix:///path")
+        if self.limits.keep_releases < 2:
+            raise ValueError("limits.keep_releases must be at least 2: the current release and the way back")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`127.0.0.1:7070` or `[::1]:7070` as (address, port); raise ValueError."""
+    address, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not int(port) < 65536:
+        raise ValueError(f"{text!r} is not ADDRESS:PORT")
+    return address.strip("[]"), int(port)
+
+
+def parse_config(path: Path, data: bytes) -> Config:
+    """The content of a `config.toml`. Raises Invalid naming the key."""
+    try:
+        raw = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"cannot read {path}: {error}", code="input.toml") from None
+    return convert(raw, Config, str(path))

@@ -1,0 +1,91 @@
+"""What is there: containers, networks, volumes, images and routes, as last looked at."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from minipaas.model.route import Backend, RouteEntry
+
+
+class InstanceState(StrEnum):
+    """Podman's many words in five."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    EXITED = "exited"
+    UNKNOWN = "unknown"
+    """Paused, being removed, or a word we do not know: left alone."""
+
+
+class HealthState(StrEnum):
+    """What the probes say."""
+
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+    """Not running, or not looked at yet."""
+
+
+class Instance(Struct, frozen=True, kw_only=True):
+    """One container of a service, dead or alive. Times are Unix seconds by Podman's clock."""
+
+    id: str
+    name: str
+    app: str
+    service: str
+    release: str
+    fingerprint: str
+    slot: int
+    generation: int
+    attempt: int
+    state: InstanceState
+    health: HealthState = HealthState.UNKNOWN
+    health_detail: str = ""
+    """The last probe's result, for people: `GET /healthz: 503`."""
+    created: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    backend: Backend | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.state is InstanceState.RUNNING
+
+    @property
+    def healthy(self) -> bool:
+        return self.running and self.health is HealthState.HEALTHY
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """What the box itself remembers of a container, because Podman cannot know it."""
+
+    boot: str = ""
+    """The kernel's boot id when minipaas last started it."""
+    stopped: str = ""
+    """Why minipaas stopped it; empty: nobody did, so an exit is a failure."""
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """One look at the world."""
+
+    boot: str
+    instances: tuple[Instance, ...] = ()
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+    images: frozenset[str] = frozenset()
+    """Image ids, `sha256:<hex>`."""
+    routes: tuple[RouteEntry, ...] = ()
+    proven: frozenset[str] = frozenset()
+    """Container ids that have answered a request through the ingress since they started."""
+    notes: dict[str, Note] = {}
+    """By container id."""
+
+    def of(self, app: str) -> tuple[Instance, ...]:
+        """The instances of one app."""
+        return tuple(instance for instance in self.instances if instance.app == app)

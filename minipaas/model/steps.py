@@ -1,0 +1,247 @@
+"""Steps: each one thing done to the outside world, as plain data. What a person reads is what runs.
+
+The union `Step` is closed; the executor's `match` ends in `assert_never`. `title` is for people and the
+journal, and never shows environment values.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from minipaas.model.launch import Launch
+from minipaas.model.release import ImageRef
+from minipaas.model.route import Backend, RouteEntry
+
+
+class PullImage(Struct, frozen=True, kw_only=True, tag=True):
+    """Bring an image from the blob store into Podman."""
+
+    app: str
+    service: str
+    image: ImageRef
+
+    @property
+    def title(self) -> str:
+        return f"pull the image of {self.service} ({self.image.config[7:19]})"
+
+
+class EnsureNetwork(Struct, frozen=True, kw_only=True, tag=True):
+    app: str
+
+    @property
+    def title(self) -> str:
+        return f"create the network of {self.app}"
+
+
+class RemoveNetwork(Struct, frozen=True, kw_only=True, tag=True):
+    app: str
+
+    @property
+    def title(self) -> str:
+        return f"remove the network of {self.app}"
+
+
+class EnsureVolume(Struct, frozen=True, kw_only=True, tag=True):
+    app: str
+    volume: str
+    """Podman's name of it."""
+
+    @property
+    def title(self) -> str:
+        return f"create volume {self.volume}"
+
+
+class RemoveVolume(Struct, frozen=True, kw_only=True, tag=True):
+    app: str
+    volume: str
+
+    @property
+    def title(self) -> str:
+        return f"delete volume {self.volume}"
+
+
+class RunHook(Struct, frozen=True, kw_only=True, tag=True):
+    """Run a release hook to its end, in a container of its own."""
+
+    app: str
+    service: str
+    change: int
+    launch: Launch
+    timeout: float
+
+    @property
+    def title(self) -> str:
+        return f"run the release hook of {self.service}"
+
+
+class StartInstance(Struct, frozen=True, kw_only=True, tag=True):
+    """Create a container and start it."""
+
+    app: str
+    launch: Launch
+
+    @property
+    def title(self) -> str:
+        again = f", attempt {self.launch.attempt + 1}" if self.launch.attempt else ""
+        return f"start {self.launch.service} #{self.launch.slot}{again}"
+
+
+class WakeInstance(Struct, frozen=True, kw_only=True, tag=True):
+    """Start a stopped container again as it is: after a reboot, or on the way back."""
+
+    app: str
+    service: str
+    slot: int
+    instance: str
+
+    @property
+    def title(self) -> str:
+        return f"start {self.service} #{self.slot} again"
+
+
+class ProveInstance(Struct, frozen=True, kw_only=True, tag=True):
+    """Send one real request through the ingress to an instance that has no traffic yet."""
+
+    app: str
+    service: str
+    slot: int
+    backend: Backend
+    host: str
+    path: str
+
+    @property
+    def title(self) -> str:
+        return f"probe {self.service} #{self.slot} through the ingress"
+
+
+class SetRoutes(Struct, frozen=True, kw_only=True, tag=True):
+    """Replace an app's routes in one swap, for the release that serves already."""
+
+    app: str
+    entries: tuple[RouteEntry, ...]
+
+    @property
+    def title(self) -> str:
+        backends = sum(len(entry.backends) for entry in self.entries)
+        return f"route {len(self.entries)} routes to {backends} backends" if self.entries else "take the routes down"
+
+
+class SwitchRelease(Struct, frozen=True, kw_only=True, tag=True):
+    """Replace an app's routes in one swap, and record that the change's target serves from now on."""
+
+    app: str
+    change: int
+    release: str
+    version: str
+    entries: tuple[RouteEntry, ...]
+
+    @property
+    def title(self) -> str:
+        return f"switch to {self.version}"
+
+
+class ProveRoutes(Struct, frozen=True, kw_only=True, tag=True):
+    """Ask every route once through the public listener, before anything is claimed."""
+
+    app: str
+    entries: tuple[RouteEntry, ...]
+
+    @property
+    def title(self) -> str:
+        return "probe the routes through the ingress"
+
+
+class Drain(Struct, frozen=True, kw_only=True, tag=True):
+    """Wait until requests under way on these instances have ended, at most `timeout` seconds."""
+
+    app: str
+    service: str
+    instances: tuple[str, ...]
+    timeout: float
+
+    @property
+    def title(self) -> str:
+        return f"drain {self.service}"
+
+
+class StopInstance(Struct, frozen=True, kw_only=True, tag=True):
+    """Polite signal, then SIGKILL after `timeout` seconds. The container stays."""
+
+    app: str
+    service: str
+    slot: int
+    instance: str
+    why: str
+    timeout: float
+
+    @property
+    def title(self) -> str:
+        return f"stop {self.service} #{self.slot} ({self.why})"
+
+
+class RemoveInstance(Struct, frozen=True, kw_only=True, tag=True):
+    """Delete a container that no longer runs, with its scratch directories."""
+
+    app: str
+    service: str
+    slot: int
+    instance: str
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"remove {self.name}"
+
+
+class RevertChange(Struct, frozen=True, kw_only=True, tag=True):
+    """The target has failed: go back to the last good release."""
+
+    app: str
+    change: int
+    reason: str
+    culprit: str | None = None
+    """Container id whose last log lines explain it."""
+
+    @property
+    def title(self) -> str:
+        return f"give up: {self.reason}"
+
+
+class FinishChange(Struct, frozen=True, kw_only=True, tag=True):
+    """Record how a change ended."""
+
+    app: str
+    change: int
+    outcome: str
+    """A final `ChangeState`."""
+
+    @property
+    def title(self) -> str:
+        return {
+            "done": "confirm",
+            "failed": "what served before still serves",
+            "rolled_back": "rolled back",
+        }.get(self.outcome, self.outcome)
+
+
+Step: TypeAlias = (
+    PullImage
+    | EnsureNetwork
+    | RemoveNetwork
+    | EnsureVolume
+    | RemoveVolume
+    | RunHook
+    | StartInstance
+    | WakeInstance
+    | ProveInstance
+    | SetRoutes
+    | SwitchRelease
+    | ProveRoutes
+    | Drain
+    | StopInstance
+    | RemoveInstance
+    | RevertChange
+    | FinishChange
+)

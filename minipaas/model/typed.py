@@ -1,0 +1,90 @@
+"""Untyped data into frozen structs, with errors that name the key's path and the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from minipaas.model.errors import Invalid
+from minipaas.model.units import decode_unit, encode_unit
+
+T = TypeVar("T")
+
+
+def to_json(value: object) -> bytes:
+    """Canonical JSON of a struct: keys sorted, no white space; equal values give equal bytes."""
+    return msgspec.json.encode(value, enc_hook=encode_unit, order="deterministic")
+
+
+def to_builtins(value: object) -> Any:
+    """A struct as dicts, lists, strings and numbers."""
+    return msgspec.to_builtins(value, enc_hook=encode_unit)
+
+
+def from_json(data: bytes | str, kind: type[T]) -> T:
+    """JSON that we wrote, or a peer's. Raises msgspec.ValidationError/DecodeError."""
+    return msgspec.json.decode(data, type=kind, dec_hook=decode_unit)
+
+
+def convert(data: object, kind: type[T], what: str) -> T:
+    """Data that a person wrote. Raises Invalid: "cannot read WHAT: PATH: why"."""
+    _refuse_unknown_keys(data, kind, "", what)
+    try:
+        return msgspec.convert(data, kind, dec_hook=decode_unit)
+    except msgspec.ValidationError:
+        path, why = _blame(data, kind, "")
+        raise Invalid(f"cannot read {what}: {path or 'top level'}: {why}", code="input.value") from None
+
+
+def _children(data: object, kind: Any) -> list[tuple[str, object, Any]]:
+    """(key, value, declared type) one level down, through Optional and dict[str, X]."""
+    kind = _strip_optional(kind)
+    if not isinstance(data, Mapping):
+        return []
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = typing.get_type_hints(kind)
+        by_key = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
+        return [(key, value, by_key[key]) for key, value in data.items() if key in by_key]
+    if typing.get_origin(kind) is dict:
+        return [(key, value, typing.get_args(kind)[1]) for key, value in data.items()]
+    return []
+
+
+def _strip_optional(kind: Any) -> Any:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        rest = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+        return rest[0] if len(rest) == 1 else kind
+    return kind
+
+
+def _refuse_unknown_keys(data: object, kind: Any, path: str, what: str) -> None:
+    bare = _strip_optional(kind)
+    if isinstance(bare, type) and issubclass(bare, msgspec.Struct) and isinstance(data, Mapping):
+        known = [field.encode_name for field in msgspec.structs.fields(bare)]
+        for key in data:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"valid keys here: {', '.join(sorted(known))}"
+                full = f"{path}.{key}" if path else str(key)
+                raise Invalid(f"cannot read {what}: {full}: unknown key", hint=hint, code="input.unknown_key")
+    for key, value, child in _children(data, kind):
+        _refuse_unknown_keys(value, child, f"{path}.{key}" if path else key, what)
+
+
+def _blame(data: object, kind: Any, path: str) -> tuple[str, str]:
+    """The smallest part that does not convert, and why."""
+    for key, value, child in _children(data, kind):
+        try:
+            msgspec.convert(value, child, dec_hook=decode_unit)
+        except msgspec.ValidationError:
+            return _blame(value, child, f"{path}.{key}" if path else key)
+    try:
+        msgspec.convert(data, kind, dec_hook=decode_unit)
+    except msgspec.ValidationError as error:
+        return path, str(error).split(" - at `$")[0]
+    return path, "not valid"

@@ -1,0 +1,1 @@
+"""What this box has accepted and decided: SQLite with one writer, the blob store, journal and audit."""

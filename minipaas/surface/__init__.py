@@ -1,0 +1,1 @@
+"""What people and programs touch: the API and its access rules, the status page, the command line."""
