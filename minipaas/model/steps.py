@@ -210,20 +210,22 @@ class RevertChange(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class FinishChange(Struct, frozen=True, kw_only=True, tag=True):
-    """Record how a change ended."""
+    """Record how a change ended: `event` is a word of `plan.lifecycle.Event`."""
 
     app: str
     change: int
-    outcome: str
-    """A final `ChangeState`."""
+    event: str
+    reason: str = ""
+    """What to add to the change's reason."""
 
     @property
     def title(self) -> str:
         return {
-            "done": "confirm",
-            "failed": "what served before still serves",
-            "rolled_back": "rolled back",
-        }.get(self.outcome, self.outcome)
+            "confirmed": "confirm the release",
+            "restored": "confirm that what served before serves",
+            "lost": "stop waiting for the last good release",
+            "removed": "forget the app",
+        }[self.event]
 
 
 Step: TypeAlias = (

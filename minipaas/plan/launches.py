@@ -1,0 +1,62 @@
+"""From a service of a release to the container it needs. The one place that compares specs: by fingerprint.
+
+Two launches with one fingerprint run the same image with the same settings, so a release that leaves a service as it
+was leaves its instances running.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from msgspec.structs import replace
+
+from minipaas.model.launch import Launch, volume_name
+from minipaas.model.release import Release
+from minipaas.model.typed import to_json
+
+HARDENING = 1
+"""Raised when the way containers are made changes, so that the next deploy replaces them."""
+
+
+def launch_for(release: Release, service: str, *, slot: int = 1, generation: int = 1, attempt: int = 0) -> Launch:
+    """The launch of one instance. Pure: equal arguments give an equal launch."""
+    spec = release.spec.services[service]
+    base = Launch(
+        name="",
+        app=release.app,
+        service=service,
+        release="",
+        slot=0,
+        generation=0,
+        attempt=0,
+        fingerprint="",
+        image=release.images[service].config,
+        entrypoint=spec.entrypoint,
+        command=spec.command,
+        env=spec.env,
+        port=spec.port,
+        published=spec.published,
+        volumes={volume_name(release.app, name): path for name, path in spec.volumes.items()},
+        memory=spec.memory,
+        cpus=spec.cpus,
+        pids=spec.pids,
+        read_only=spec.read_only,
+        capabilities=spec.capabilities,
+        user=spec.user,
+        workdir=spec.workdir,
+        stop=float(spec.stop),
+    )
+    return replace(
+        base,
+        name=f"minipaas-{release.app}-{service}-{slot}-{generation}",
+        release=release.digest,
+        slot=slot,
+        generation=generation,
+        attempt=attempt,
+        fingerprint=hashlib.sha256(to_json((HARDENING, base))).hexdigest()[:16],
+    )
+
+
+def fingerprints(release: Release) -> dict[str, str]:
+    """By service: what its instances must carry to count as instances of this release."""
+    return {service: launch_for(release, service).fingerprint for service in release.spec.services}

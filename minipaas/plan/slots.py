@@ -1,0 +1,128 @@
+"""Slots: the places that a release's instances fill, and what is in each now.
+
+A slot's state comes from its newest container of the right fingerprint; the table in `_STEPS` of `maintain` says what each
+state asks for. Containers that fill no slot are surplus; surplus that failed is a scene and is kept within a quota.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from minipaas.model.observed import Instance, InstanceState, Note, Observed
+from minipaas.model.release import Release
+from minipaas.plan.launches import fingerprints
+
+GOOD_RUN = 60.0
+"""Seconds after which an instance that dies counts as a first failure again."""
+MAX_BACKOFF = 60.0
+KEPT_SCENES = 3
+"""Failed containers of a service that stay for whoever wants to know why."""
+
+UNHEALTHY = "failed its health check"
+"""The one reason for stopping an instance that counts as its failure."""
+
+
+class SlotState(StrEnum):
+    """What stands in a slot."""
+
+    ABSENT = "absent"
+    ASLEEP = "asleep"
+    """Stopped by us or by a reboot, or never started: it can be woken as it is."""
+    DEAD = "dead"
+    STARTING = "starting"
+    SICK = "sick"
+    READY = "ready"
+    LIMBO = "limbo"
+    """Being stopped, paused or unknown: look again later."""
+
+
+class Slot(Struct, frozen=True, kw_only=True):
+    """One place of one service."""
+
+    service: str
+    number: int
+    state: SlotState
+    instance: Instance | None
+    """The newest that fits."""
+    generation: int
+    """The highest ever seen here, whatever its fingerprint."""
+
+
+def failed(instance: Instance, notes: dict[str, Note]) -> bool:
+    """Whether this dead container is a failure, and so a scene worth keeping."""
+    if instance.state is not InstanceState.EXITED:
+        return False
+    note = notes.get(instance.id)
+    return note is None or not note.stopped or note.stopped.startswith(UNHEALTHY)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait before the given attempt: at once, then 1, 2, 4 … 60."""
+    return 0.0 if attempt <= 1 else min(MAX_BACKOFF, 2.0 ** (attempt - 2))
+
+
+def next_attempt(instance: Instance) -> int:
+    """The attempt number of whoever replaces this dead instance."""
+    ran = (instance.finished or 0.0) - (instance.started or instance.finished or 0.0)
+    return 1 if ran >= GOOD_RUN else instance.attempt + 1
+
+
+def slots(release: Release, observed: Observed) -> tuple[Slot, ...]:
+    """Every slot of a release, services in start order."""
+    prints = fingerprints(release)
+    instances = observed.of(release.app)
+    return tuple(
+        _slot(service, number, prints[service], instances, observed)
+        for service in release.spec.start_order()
+        for number in range(1, release.spec.services[service].replicas + 1)
+    )
+
+
+def _slot(service: str, number: int, fingerprint: str, instances: Iterable[Instance], observed: Observed) -> Slot:
+    here = [one for one in instances if (one.service, one.slot) == (service, number)]
+    fitting = [one for one in here if one.fingerprint == fingerprint]
+    newest = max(fitting, key=lambda one: (one.running, one.generation), default=None)
+    return Slot(
+        service=service,
+        number=number,
+        state=_state(newest, observed),
+        instance=newest,
+        generation=max((one.generation for one in here), default=0),
+    )
+
+
+def _state(newest: Instance | None, observed: Observed) -> SlotState:
+    if newest is None:
+        return SlotState.ABSENT
+    if newest.state is InstanceState.RUNNING:
+        if newest.healthy:
+            return SlotState.READY
+        return SlotState.SICK if newest.health == "unhealthy" else SlotState.STARTING
+    if newest.state is InstanceState.CREATED:
+        return SlotState.ASLEEP
+    if newest.state is InstanceState.EXITED:
+        note = observed.notes.get(newest.id, Note())
+        rebooted = bool(note.boot) and note.boot != observed.boot
+        return SlotState.ASLEEP if rebooted or not failed(newest, observed.notes) else SlotState.DEAD
+    return SlotState.LIMBO
+
+
+def surplus(app: str, wanted: Iterable[Slot], observed: Observed) -> tuple[Instance, ...]:
+    """Containers of the app that fill no slot, without the scenes that are still within the quota."""
+    kept = {slot.instance.id for slot in wanted if slot.instance is not None}
+    scenes: dict[str, list[Instance]] = {}
+    rest: list[Instance] = []
+    for instance in observed.of(app):
+        if instance.id in kept:
+            continue
+        if failed(instance, observed.notes):
+            scenes.setdefault(instance.service, []).append(instance)
+        else:
+            rest.append(instance)
+    for dead in scenes.values():
+        dead.sort(key=lambda one: (one.created, one.generation))
+        rest.extend(dead[:-KEPT_SCENES])
+    return tuple(sorted(rest, key=lambda one: one.name))
