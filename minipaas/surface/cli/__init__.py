@@ -1,0 +1,1 @@
+"""The command line: an ordinary client of the API, except for `serve` and the author's commands."""

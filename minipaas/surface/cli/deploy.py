@@ -1,0 +1,120 @@
+"""`minipaas deploy`: send a bundle to one box, or to several one after the other, and watch it go live."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from minipaas.model.change import ChangeState
+from minipaas.model.errors import Forbidden, MinipaasError
+from minipaas.model.units import human_bytes
+from minipaas.surface.cli.follow import conclude, follow
+from minipaas.surface.cli.options import TO_HELP, json_option
+from minipaas.surface.cli.show import on_terminal, paint, print_json_line, span
+from minipaas.surface.client import Box
+from minipaas.surface.wire import Accepted, Digests, MissingDigests
+
+MEDIA_TYPE = "application/vnd.minipaas.bundle.v1+zstd"
+BATCH = 500
+"""Digests asked about in one request."""
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "targets", metavar="URL", multiple=True, help=f"{TO_HELP} May be given several times.")
+@click.option("--no-wait", is_flag=True, help="Return as soon as the box has accepted the bundle.")
+@json_option
+def deploy(file: Path, targets: tuple[str, ...], no_wait: bool, as_json: bool) -> None:
+    """Send a bundle to a box and watch it go live.
+
+    Only what the box lacks is sent. With several --to the boxes are taken one after the other; the first that does
+    not end well stops it. With --json every box gives one line.
+    """
+    boxes = [Box.at(to) for to in targets] or [Box.at()]
+    for number, box in enumerate(boxes):
+        if len(boxes) > 1 and not as_json:
+            print(paint(f"{box.address}", "cyan"), flush=True)
+        try:
+            _deploy(file, box, wait=not no_wait, as_json=as_json)
+        except MinipaasError as error:
+            left = [str(other.address) for other in boxes[number + 1 :]]
+            if len(boxes) > 1:
+                error.message = f"{error.message} (at {box.address})"
+            if left:
+                error.hint = f"{error.hint}; not touched: {', '.join(left)}".removeprefix("; ")
+            raise
+
+
+def _deploy(file: Path, box: Box, *, wait: bool, as_json: bool) -> None:
+    accepted = send(file, box, quiet=as_json)
+    about = {"box": str(box.address), "app": accepted.app, "version": accepted.version, "change": accepted.change}
+    if not wait:
+        if as_json:
+            print_json_line(about | {"outcome": None})
+        else:
+            print(f"{accepted.app} {accepted.version} accepted; watch it: minipaas changes {accepted.change}")
+        return
+    end = follow(box, accepted, as_json)
+    if as_json:
+        print_json_line(about | {"outcome": end.outcome, "reason": end.reason, "urls": end.urls})
+    elif end.outcome is ChangeState.DONE:
+        print(paint(f"{accepted.app} {accepted.version} serves", "green"))
+        for url in end.urls:
+            print(f"  {url}")
+    conclude(end)
+
+
+def send(file: Path, box: Box, quiet: bool) -> Accepted:
+    """Upload what the box lacks of a bundle. Raises what the box says."""
+    from minipaas.bundle import thin
+
+    missing = missing_blobs(box, thin.digests(file))
+    whole = file.stat().st_size
+    if missing is None:
+        with file.open("rb") as source:
+            return _upload(box, iter(lambda: source.read(1 << 20), b""), whole, whole, quiet)
+    parcel = thin.thin(file, missing)
+    return _upload(box, parcel, parcel.length, whole, quiet)
+
+
+def missing_blobs(box: Box, digests: object) -> set[str] | None:
+    """Which of them the box lacks; None when it does not tell us: then the whole file goes."""
+    wanted = sorted(digests)  # type: ignore[call-overload]
+    missing: set[str] = set()
+    try:
+        for start in range(0, len(wanted), BATCH):
+            body = Digests(digests=tuple(wanted[start : start + BATCH]))
+            missing.update(box.call("POST", "/bundles/missing", MissingDigests, body).missing)
+    except Forbidden:
+        return None
+    return missing
+
+
+def _upload(box: Box, chunks: Iterator[bytes], length: int, whole: int, quiet: bool) -> Accepted:
+    began = time.monotonic()
+    with _progress(length, whole, quiet) as progress:
+        accepted = box.upload("/bundles", chunks, length, Accepted, media_type=MEDIA_TYPE, progress=progress)
+    if not quiet:
+        spared = f" (the box had the other {human_bytes(whole - length)})" if length < whole else ""
+        print(f"{paint('✓', 'green')} sent {human_bytes(length)}{spared}  {span(time.monotonic() - began)}", flush=True)
+    return accepted
+
+
+@contextmanager
+def _progress(length: int, whole: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
+    """A bar on a terminal; nothing elsewhere."""
+    if quiet or not on_terminal() or not sys.stdout.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("sending"), BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(highlight=False), transient=True) as bar:
+        task = bar.add_task("send", total=length)
+        yield lambda sent: bar.update(task, completed=sent)

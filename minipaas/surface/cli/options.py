@@ -1,0 +1,42 @@
+"""The options that many commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from minipaas.model.errors import Invalid, Refused
+from minipaas.surface.cli.show import on_terminal
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+TO_HELP = "The box: unix:///path, http://host:port or https://host:port. Default: MINIPAAS_HOST, else this machine's."
+
+
+def to_option(command: F) -> F:
+    """`--to URL`, as the parameter `to: str | None`."""
+    return click.option("--to", metavar="URL", help=TO_HELP)(command)
+
+
+def json_option(command: F) -> F:
+    """`--json`, as the parameter `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, also for errors (on stderr).")(command)
+
+
+def box_options(command: F) -> F:
+    """`--to` and `--json`."""
+    return to_option(json_option(command))
+
+
+def sure(question: str, yes: bool) -> None:
+    """Ask on a terminal, unless `--yes`. Raises Refused for a no, Invalid when there is nobody to ask."""
+    if yes:
+        return
+    import sys
+
+    if not on_terminal(sys.stdin):
+        raise Invalid("cannot ask: this is not a terminal", hint="say it with --yes", code="cli.confirm")
+    if not click.confirm(question, err=True):
+        raise Refused("cannot go on: you said no", hint="nothing was changed", code="cli.declined")
