@@ -1,7 +1,7 @@
 """The planner: desired and observed in, the steps that are left out. Same inputs, same steps.
 
-It is level-triggered: it knows nothing of earlier rounds, so it may be interrupted after any step and asked again. No steps and
-no `look_at` means settled.
+It is level-triggered: it knows nothing of earlier rounds, so it may be interrupted after any step and asked again.
+No steps and no `look_at` means settled.
 """
 
 from __future__ import annotations

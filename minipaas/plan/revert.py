@@ -31,6 +31,8 @@ def reverting(desired: AppDesired, change: Change, observed: Observed, now: floa
     if now >= change.deadline:
         reason = f"the last good release ({good.version}) does not answer either; minipaas keeps trying"
         return Todo([FinishChange(app=change.app, change=change.id, event=Event.LOST.value, reason=reason)])
+    if desired.serving is not None:
+        todo.steps += set_routes(good.app, entries(desired.serving, slots(desired.serving, observed)), observed)
     todo.later(min(now + RETRY, change.deadline))
     return todo
 

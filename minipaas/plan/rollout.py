@@ -1,9 +1,9 @@
 """ROLLING and CONFIRMING: bring the target up beside the old release, prove it, switch, and watch it for a while.
 
-What always holds: before SwitchRelease no route and no unpinned instance of the old release is touched; a service starts
-only when the services it depends on are ready and its own release hook has succeeded; a pinned service (it holds a
-volume or a host port) is stopped before its successor starts, and only when every service that does not depend on it
-is ready, so that it is away for as short as can be.
+What always holds: before SwitchRelease no unpinned instance of the old release is touched; a service starts only when
+the services it depends on are ready and its own release hook has succeeded; a pinned service (it holds a volume or a
+host port) is stopped before its successor starts, and only when every service that does not depend on it is ready, so
+that it is away for as short as can be.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from minipaas.model.observed import Instance, InstanceState, Observed
 from minipaas.model.release import Release
 from minipaas.model.spec import AppSpec
 from minipaas.model.steps import (
+    Drain,
     FinishChange,
     ProveInstance,
     ProveRoutes,
     RevertChange,
     RunHook,
+    SetRoutes,
+    StartInstance,
     Step,
     StopInstance,
     SwitchRelease,
 )
-from minipaas.plan.launches import launch_for
+from minipaas.plan.launches import fingerprints, launch_for
 from minipaas.plan.lifecycle import Event
 from minipaas.plan.maintain import Todo, entries, fill, prepare, set_routes
 from minipaas.plan.slots import Slot, SlotState, slots
@@ -52,13 +55,13 @@ def rolling(desired: AppDesired, change: Change, target: Release, observed: Obse
         if target.spec.services[service].pinned:
             if not ready.issuperset(_independent_of(service, target.spec)):
                 continue
-            todo.steps += _stop_holders(target, service, wanted, observed)
+            todo.steps += _stop_holders(desired.serving, target, service, wanted, observed)
         mine = [slot for slot in wanted if slot.service == service]
         filling = fill(target, mine, observed, now, since=change.started)
         todo.steps += [step for step in filling.steps if step not in todo.steps]
         todo.later(filling.look_at)
     if desired.serving is not None:
-        todo.steps += _keep_serving(desired.serving, observed)
+        _keep_serving(todo, desired.serving, target, wanted, observed, now)
     if len(ready) < len(target.spec.services):
         return todo
     proofs = _proofs(target, wanted, observed)
@@ -165,10 +168,26 @@ def hook_launch(target: Release, service: str) -> Launch:
     )
 
 
-def _stop_holders(target: Release, service: str, wanted: Iterable[Slot], observed: Observed) -> list[Step]:
-    """Stop whoever holds the volume or port of a pinned service: its running instances of another fingerprint."""
+def _stop_holders(
+    serving: Release | None, target: Release, service: str, wanted: Iterable[Slot], observed: Observed
+) -> list[Step]:
+    """Stop whoever holds the volume or port of a pinned service, after its requests have ended."""
     filling = {slot.instance.id for slot in wanted if slot.instance is not None}
-    return [
+    holders = [
+        one for one in observed.of(target.app) if one.service == service and one.running and one.id not in filling
+    ]
+    ids = frozenset(one.id for one in holders)
+    steps: list[Step] = []
+    routed = [entry for entry in observed.routes if any(backend.instance in ids for backend in entry.backends)]
+    if routed and serving is not None:
+        staying = [slot for slot in slots(serving, observed) if slot.instance is None or slot.instance.id not in ids]
+        steps += set_routes(target.app, entries(serving, staying), observed)
+        steps.append(
+            Drain(
+                app=target.app, service=service, instances=tuple(sorted(ids)), timeout=float(target.spec.rollout.drain)
+            )
+        )
+    return steps + [
         StopInstance(
             app=target.app,
             service=service,
@@ -177,14 +196,30 @@ def _stop_holders(target: Release, service: str, wanted: Iterable[Slot], observe
             why=REPLACED,
             timeout=float(target.spec.services[service].stop),
         )
-        for one in observed.of(target.app)
-        if one.service == service and one.running and one.id not in filling
+        for one in holders
     ]
 
 
-def _keep_serving(serving: Release, observed: Observed) -> list[Step]:
-    """The old release's routes follow its instances while the new one comes up."""
-    return set_routes(serving.app, entries(serving, slots(serving, observed)), observed)
+def _keep_serving(
+    todo: Todo, serving: Release, target: Release, wanted: Iterable[Slot], observed: Observed, now: float
+) -> None:
+    """The old release is looked after while the new one comes up: its routes follow its instances, and who dies is
+    replaced. A pinned service belongs to the target as soon as that has a container for it."""
+    new = fingerprints(target)
+    taken = {slot.service for slot in wanted if slot.state is not SlotState.ABSENT}
+    taken |= {step.launch.service for step in todo.steps if isinstance(step, StartInstance)}
+    standing = slots(serving, observed)
+    mine = [
+        slot
+        for slot in standing
+        if new.get(slot.service) != fingerprints(serving)[slot.service]
+        and not (serving.spec.services[slot.service].pinned and slot.service in taken)
+    ]
+    filling = fill(serving, mine, observed, now)
+    todo.steps += [step for step in filling.steps if step not in todo.steps]
+    todo.later(filling.look_at)
+    if not any(isinstance(step, SetRoutes) for step in todo.steps):
+        todo.steps += set_routes(serving.app, entries(serving, standing), observed)
 
 
 def _proofs(target: Release, wanted: Iterable[Slot], observed: Observed) -> list[Step]:

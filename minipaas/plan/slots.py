@@ -1,7 +1,7 @@
 """Slots: the places that a release's instances fill, and what is in each now.
 
-A slot's state comes from its newest container of the right fingerprint; the table in `_STEPS` of `maintain` says what each
-state asks for. Containers that fill no slot are surplus; surplus that failed is a scene and is kept within a quota.
+A slot's state comes from its newest container of the right fingerprint; what each state asks for is in `maintain`.
+Containers that fill no slot are surplus; surplus that failed is a scene and is kept within a quota.
 """
 
 from __future__ import annotations

@@ -1,0 +1,183 @@
+"""Control: the box as a whole. Everything that wants something changed comes through here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from minipaas.control.execute import Executor, ImageSource
+from minipaas.control.garbage import Garbage
+from minipaas.control.intake import Intake
+from minipaas.control.reconcile import Reconciler
+from minipaas.engine.engine import Engine
+from minipaas.ingress.ingress import Ingress
+from minipaas.model.change import Change
+from minipaas.model.config import Config
+from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
+from minipaas.model.observed import Observed
+from minipaas.registry.blobs import BlobStore
+from minipaas.registry.registry import Registry
+
+log = logging.getLogger(__name__)
+
+COLLECT_EVERY = 3600.0
+"""Seconds between garbage collections that nothing else has asked for."""
+MAX_LOG_LINES = 1000
+
+
+class LogLine(Struct, frozen=True):
+    """A line of an instance's log."""
+
+    instance: str
+    text: str
+
+
+class Control:
+    """The rooms of a running box, and what may be asked of it."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        blobs: BlobStore,
+        engine: Engine,
+        ingress: Ingress,
+        images: ImageSource,
+        config: Config,
+        data: Path,
+    ) -> None:
+        self.registry = registry
+        self.blobs = blobs
+        self.engine = engine
+        self.ingress = ingress
+        self.config = config
+        self.data = data
+        executor = Executor(registry, engine, ingress, images)
+        self._reconciler = Reconciler(registry, engine, ingress, executor)
+        self._intake = Intake(registry, blobs, config.limits, engine.info.platform)
+        self._garbage = Garbage(registry, blobs, engine, self._intake.store, config.limits.keep_releases)
+        self._collect = asyncio.Event()
+
+    @property
+    def observed(self) -> Observed:
+        """The last look at the world."""
+        return self._reconciler.observed
+
+    @property
+    def trouble(self) -> str:
+        """Why the box cannot look at the world just now; empty: it can."""
+        return self._reconciler.trouble
+
+    def wake(self) -> None:
+        """Something may have changed: look again."""
+        self._reconciler.wake()
+
+    async def run(self) -> None:
+        """Reconcile and collect garbage until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reconciler.run(), name="reconcile")
+            group.create_task(self._collect_garbage(), name="garbage")
+            group.create_task(self._follow_changes(), name="changes")
+
+    async def first_look(self, patience: float) -> None:
+        """Wait until every running instance has been probed once, at most `patience` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._reconciler.probed.wait()
+
+    async def receive_bundle(
+        self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool = False
+    ) -> Change:
+        """Verify, store and accept a bundle, and begin to deploy it. Returns the change. A refusal is audited."""
+        try:
+            change = await self._intake.accept(stream, length, actor=actor, origin=origin, by_signature=by_signature)
+        except MinipaasError as error:
+            await self._audit_refusal(actor, "deploy", "a bundle", origin, error)
+            raise
+        self.wake()
+        return change
+
+    async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
+        """Begin to go back to an earlier release: the last confirmed one before, or `to`. Needs no network."""
+        try:
+            change = await self.registry.rollback(app, to=to, actor=actor, origin=origin, now=time.time())
+        except MinipaasError as error:
+            await self._audit_refusal(actor, "rollback", app, origin, error)
+            raise
+        self.wake()
+        return change
+
+    async def remove(self, app: str, *, purge: bool, actor: str, origin: str) -> Change:
+        """Begin to remove an app; its volumes too if `purge`."""
+        try:
+            change = await self.registry.remove(app, purge=purge, actor=actor, origin=origin, now=time.time())
+        except MinipaasError as error:
+            await self._audit_refusal(actor, "remove", app, origin, error)
+            raise
+        self.wake()
+        return change
+
+    async def add_root(self, root: bytes, *, actor: str, origin: str) -> int:
+        """Trust a root.json: the first one as it is, a later one only when the trusted one signed it. Its version."""
+        from minipaas.bundle.root import check_chain, check_first
+
+        roots = await self.registry.roots()
+        try:
+            checked = check_chain(roots[-1], [root]) if roots else check_first(root)
+        except MinipaasError as error:
+            await self._audit_refusal(actor, "trust", "a root", origin, error)
+            raise
+        await self.registry.add_roots([(checked.version, root)], actor, origin)
+        return checked.version
+
+    async def log_tail(self, app: str, service: str | None, lines: int) -> list[LogLine]:
+        """The last lines of every instance of an app or of one service, dead ones included, oldest container first."""
+        instances = [one for one in self.observed.of(app) if service is None or one.service == service]
+        if not instances:
+            what = app if service is None else f"{app}/{service}"
+            raise Missing(f"cannot read logs: there is no instance of {what}", hint=f"see: minipaas status {app}")
+        found: list[LogLine] = []
+        for one in sorted(instances, key=lambda one: (one.service, one.slot, one.generation)):
+            with contextlib.suppress(EngineError):
+                tail = await self.engine.log_tail(one.id, min(lines, MAX_LOG_LINES))
+                found += [LogLine(one.name.removeprefix("minipaas-"), line) for line in tail]
+        return found
+
+    async def _audit_refusal(self, actor: str, action: str, subject: str, origin: str, error: MinipaasError) -> None:
+        word = "refused" if isinstance(error, Refused) else "failed"
+        await self.registry.audit(
+            actor=actor,
+            action=action,
+            subject=subject,
+            origin=origin,
+            result=f"{word}: {error.code}: {error.message}",
+            now=time.time(),
+        )
+
+    async def _follow_changes(self) -> None:
+        """Every ended change may leave something to collect."""
+        version, active = self.registry.version, frozenset[int]()
+        while True:
+            desired = await self.registry.desired()
+            now_active = frozenset(app.change.id for app in desired.apps if app.change is not None)
+            if active - now_active:
+                self._collect.set()
+            active = now_active
+            version = await self.registry.newer(version, COLLECT_EVERY)
+
+    async def _collect_garbage(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COLLECT_EVERY):
+                    await self._collect.wait()
+            self._collect.clear()
+            try:
+                await self._garbage.collect(self.observed)
+            except MinipaasError as error:
+                log.warning("cannot collect garbage: %s", error.message)

@@ -1,0 +1,206 @@
+"""The executor: one step, done to the outside world. Its `match` is exhaustive.
+
+Order matters for power cuts: what the box has to remember of a container is written before the deed (a note), what it
+claims is written after the deed (a change's state).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol, assert_never
+
+from msgspec.structs import replace
+
+from minipaas.engine.engine import Engine
+from minipaas.ingress.ingress import Ingress
+from minipaas.model.change import Change, ChangeKind, ChangeState
+from minipaas.model.errors import EngineDown, EngineError, MinipaasError
+from minipaas.model.route import RouteEntry
+from minipaas.model.steps import (
+    Drain,
+    EnsureNetwork,
+    EnsureVolume,
+    FinishChange,
+    ProveInstance,
+    ProveRoutes,
+    PullImage,
+    RemoveInstance,
+    RemoveNetwork,
+    RemoveVolume,
+    RevertChange,
+    RunHook,
+    SetRoutes,
+    StartInstance,
+    Step,
+    StopInstance,
+    SwitchRelease,
+    WakeInstance,
+)
+from minipaas.plan.lifecycle import Event, advance
+from minipaas.registry.registry import Registry
+
+PROOF_PATIENCE = 10.0
+"""Seconds within which an instance that calls itself healthy has to answer through the ingress."""
+PROOF_TIMEOUT = 5.0
+PROOF_PAUSE = 0.1
+LOG_LINES = 20
+
+
+class Broke(MinipaasError):
+    """A step that its change cannot survive. `culprit`: the container whose log explains it; `output`: what it said."""
+
+    def __init__(self, reason: str, *, culprit: str | None = None, output: str = "") -> None:
+        super().__init__(reason)
+        self.culprit = culprit
+        self.output = output
+
+
+class ImageSource(Protocol):
+    """Where Podman pulls from: the box's own read-only registry endpoint."""
+
+    username: str
+    password: str
+
+    def reference(self, app: str, manifest: str) -> str:
+        """A pullable reference of an image manifest (`sha256:…`) in the blob store."""
+        ...
+
+
+class Executor:
+    """Does steps. `proven` are the containers that have answered through the ingress since they started."""
+
+    def __init__(self, registry: Registry, engine: Engine, ingress: Ingress, images: ImageSource) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._ingress = ingress
+        self._images = images
+        self.proven: set[str] = set()
+
+    async def execute(self, step: Step) -> None:
+        """Do one step. Raises EngineError when Podman fails, Broke when the change has failed with it."""
+        match step:
+            case PullImage():
+                reference = self._images.reference(step.app, step.image.manifest)
+                await self._engine.pull(reference, self._images.username, self._images.password, step.image.config)
+            case EnsureNetwork():
+                await self._engine.ensure_network(step.app)
+            case RemoveNetwork():
+                await self._engine.remove_network(step.app)
+            case EnsureVolume():
+                await self._engine.ensure_volume(step.volume, step.app)
+            case RemoveVolume():
+                await self._engine.remove_volume(step.volume)
+            case RunHook():
+                await self._run_hook(step)
+            case StartInstance():
+                await self._start(step)
+            case WakeInstance():
+                await self._wake(step)
+            case ProveInstance():
+                await self._prove(step)
+            case SetRoutes():
+                self._ingress.set_app(step.app, step.entries)
+            case SwitchRelease():
+                await self._switch(step)
+            case ProveRoutes():
+                for entry in step.entries:
+                    await self._prove_route(entry)
+            case Drain():
+                await self._ingress.drain(step.instances, step.timeout)
+            case StopInstance():
+                self.proven.discard(step.instance)
+                await self._registry.note(step.instance, stopped=step.why)
+                await self._engine.stop(step.instance, step.timeout)
+            case RemoveInstance():
+                await self._engine.remove(step.instance, step.name)
+                await self._registry.drop_notes([step.instance])
+            case RevertChange():
+                await self._revert(step)
+            case FinishChange():
+                await self._finish(step)
+            case _:
+                assert_never(step)
+
+    async def _run_hook(self, step: RunHook) -> None:
+        result = await self._engine.run_hook(step.launch, step.change, step.timeout)
+        if result.exit_code != 0:
+            reason = f"the release hook of {step.service} exited with code {result.exit_code}"
+            raise Broke(reason, output=result.output_tail)
+        change = await self._registry.change(step.change)
+        await self._registry.save_change(replace(change, hooks_done=(*change.hooks_done, step.service)))
+
+    async def _start(self, step: StartInstance) -> None:
+        instance = await self._engine.create(step.launch)
+        await self._registry.note(instance, boot=self._engine.info.boot)
+        try:
+            await self._engine.start(instance)
+        except EngineDown:
+            raise
+        except EngineError:
+            # It never ran, so there is no scene in it; left behind it would hold its name and its port.
+            await self._engine.remove(instance, step.launch.name)
+            await self._registry.drop_notes([instance])
+            raise
+
+    async def _wake(self, step: WakeInstance) -> None:
+        # With this note a container that does not start counts as dead, and is replaced.
+        self.proven.discard(step.instance)
+        await self._registry.note(step.instance, boot=self._engine.info.boot, stopped="")
+        await self._engine.start(step.instance)
+
+    async def _prove(self, step: ProveInstance) -> None:
+        until = time.monotonic() + PROOF_PATIENCE
+        while True:
+            result = await self._ingress.prove(step.backend, step.host, step.path, PROOF_TIMEOUT)
+            if result.ok:
+                self.proven.add(step.backend.instance)
+                return
+            if time.monotonic() >= until:
+                reason = f"{step.service} #{step.slot} does not answer through the ingress: {result.detail}"
+                raise Broke(reason, culprit=step.backend.instance)
+            await asyncio.sleep(PROOF_PAUSE)
+
+    async def _prove_route(self, entry: RouteEntry) -> None:
+        until = time.monotonic() + PROOF_PATIENCE
+        while True:
+            result = await self._ingress.prove_route(entry.route, entry.route.prefix, PROOF_TIMEOUT)
+            if result.ok:
+                return
+            if time.monotonic() >= until:
+                culprit = entry.backends[0].instance if entry.backends else None
+                reason = f"{entry.route} does not answer through the ingress: {result.detail}"
+                raise Broke(reason, culprit=culprit)
+            await asyncio.sleep(PROOF_PAUSE)
+
+    async def _switch(self, step: SwitchRelease) -> None:
+        self._ingress.set_app(step.app, step.entries)
+        change = await self._registry.change(step.change)
+        await self._registry.save_change(advance(change, Event.SWITCHED, time.time()), serving=step.release)
+
+    async def _revert(self, step: RevertChange) -> None:
+        change = await self._registry.change(step.change)
+        reason = step.reason
+        if step.culprit is not None:
+            reason = "\n".join([reason, *await self._last_words(step.culprit)])
+        await self._registry.save_change(advance(change, Event.BROKE, time.time(), reason))
+
+    async def _last_words(self, instance: str) -> list[str]:
+        try:
+            return await self._engine.log_tail(instance, LOG_LINES)
+        except EngineError as error:
+            return [f"(its log cannot be read: {error.message})"]
+
+    async def _finish(self, step: FinishChange) -> None:
+        change = await self._registry.change(step.change)
+        ended = advance(change, Event(step.event), time.time(), step.reason)
+        await self._registry.save_change(ended, **pointers(change, ended))
+
+
+def pointers(change: Change, ended: Change) -> dict[str, str | bool | None]:
+    """How the app's serving and good releases move when `change` has ended as `ended`."""
+    if change.kind is ChangeKind.REMOVE:
+        return {"forget_app": True}
+    if ended.state is ChangeState.DONE:
+        return {"serving": change.target, "good": change.target}
+    return {"serving": change.fallback}
