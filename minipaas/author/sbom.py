@@ -1,0 +1,121 @@
+"""The bundle's bill of materials: CycloneDX 1.5 JSON, `sbom.cdx.json`.
+
+What always holds: every image of the bundle is a component, and every package that its package databases record is
+one, with a purl and with the image and services it is in; what could not be read is named in the properties. Nothing
+is guessed: an image without a package database yields the image alone. The same images give the same bytes: the
+serial number is derived from the content, and the only time in it is the bundle's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from minipaas.author.packages import Inventory, Package
+from minipaas.author.times import rfc3339
+from minipaas.author.version import own_version
+from minipaas.model.typed import to_json
+
+_SERIAL = uuid.uuid5(uuid.NAMESPACE_URL, "urn:minipaas:sbom")
+
+
+class ImageContent(Struct, frozen=True, kw_only=True):
+    """One image with what was found in it."""
+
+    config: str
+    """Image id, `sha256:<hex>`."""
+    manifest: str
+    reference: str
+    """What the author calls it: `localhost/shop:1.4.2`."""
+    platform: str
+    services: tuple[str, ...]
+    inventory: Inventory
+
+
+def cyclonedx(app: str, version: str, issued: int, images: Sequence[ImageContent]) -> bytes:
+    """The document for a release. `issued`: Unix seconds."""
+    root = f"app:{app}@{version}"
+    components: list[dict[str, Any]] = []
+    dependencies: list[dict[str, Any]] = [
+        {"ref": root, "dependsOn": sorted(f"image:{image.config}" for image in images)}
+    ]
+    for image in sorted(images, key=lambda image: image.config):
+        parts = [_package(image, package) for package in image.inventory.packages]
+        if (system := _system(image)) is not None:
+            parts.insert(0, system)
+        parts = list({part["bom-ref"]: part for part in parts}.values())
+        components += [_image(image), *parts]
+        dependencies.append({"ref": f"image:{image.config}", "dependsOn": sorted(part["bom-ref"] for part in parts)})
+    document: dict[str, Any] = {
+        "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {
+            "timestamp": rfc3339(issued),
+            "lifecycles": [{"phase": "post-build"}],
+            "tools": {"components": [{"type": "application", "name": "minipaas", "version": own_version()}]},
+            "component": {"type": "application", "bom-ref": root, "name": app, "version": version},
+        },
+        "components": components,
+        "dependencies": dependencies,
+    }
+    serial = uuid.uuid5(_SERIAL, hashlib.sha256(to_json(document)).hexdigest())
+    return to_json(document | {"serialNumber": f"urn:uuid:{serial}"})
+
+
+def _image(image: ImageContent) -> dict[str, Any]:
+    digest = image.manifest.removeprefix("sha256:")
+    unread = [{"name": "minipaas:unread", "value": f"/{path}"} for path in image.inventory.unread]
+    return {
+        "type": "container",
+        "bom-ref": f"image:{image.config}",
+        "name": image.reference,
+        "version": image.config,
+        "hashes": [{"alg": "SHA-256", "content": digest}],
+        "properties": [
+            *_where(image),
+            {"name": "minipaas:manifest", "value": image.manifest},
+            {"name": "minipaas:platform", "value": image.platform},
+            *unread,
+        ],
+    }
+
+
+def _system(image: ImageContent) -> dict[str, Any] | None:
+    system = image.inventory.os
+    if system is None:
+        return None
+    component = {
+        "type": "operating-system",
+        "bom-ref": f"os:{system.id}@{system.version}#{image.config}",
+        "name": system.id,
+        "description": system.name,
+        "properties": _where(image),
+    }
+    return component | ({"version": system.version} if system.version else {})
+
+
+def _package(image: ImageContent, package: Package) -> dict[str, Any]:
+    component: dict[str, Any] = {
+        "type": "library",
+        "bom-ref": f"{package.purl}#{image.config}:/{package.path}",
+        "name": package.name,
+        "version": package.version,
+        "purl": package.purl,
+        "properties": [*_where(image), {"name": "minipaas:path", "value": f"/{package.path}"}],
+    }
+    if package.source:
+        component["properties"].append({"name": "minipaas:source", "value": package.source})
+    if package.license:
+        component["licenses"] = [{"license": {"name": package.license}}]
+    return component
+
+
+def _where(image: ImageContent) -> list[dict[str, str]]:
+    services = [{"name": "minipaas:service", "value": service} for service in sorted(image.services)]
+    return [{"name": "minipaas:image", "value": image.config}, *services]
