@@ -1,0 +1,128 @@
+"""Changes: requests for a different desired state, from their beginning to how they ended.
+
+An app has at most one active change: beginning one supersedes the other. A change that has ended never comes back:
+saving a newer state of it is a conflict, and whoever holds the stale value has to look again.
+"""
+
+from __future__ import annotations
+
+from sqlite3 import Connection, Row
+
+import msgspec
+
+from minipaas.model.change import Change, ChangeKind, ChangeState
+from minipaas.model.errors import Conflict, Missing
+from minipaas.registry import releases
+from minipaas.registry.limits import CHANGES_KEPT, clip, clip_end
+
+
+def begin(
+    db: Connection,
+    app: str,
+    kind: ChangeKind,
+    *,
+    target: str | None,
+    fallback: str | None,
+    actor: str,
+    now: float,
+    deadline: float,
+    purge: bool = False,
+    instead: str,
+) -> Change:
+    """Begin a change and return it. The app's active one, if any, is superseded, with `instead` in its reason."""
+    old = active(db, app)
+    if old is not None:
+        ended = msgspec.structs.replace(
+            old, state=ChangeState.SUPERSEDED, ended=max(now, old.started), reason=f"superseded: {instead}"
+        )
+        _update(db, ended)
+    state = ChangeState.REMOVING if kind is ChangeKind.REMOVE else ChangeState.ROLLING
+    cursor = db.execute(
+        "INSERT INTO change (app, kind, state, target, fallback, actor, started, deadline, purge) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (app, kind.value, state.value, target, fallback, clip(actor), now, deadline, purge),
+    )
+    releases.set_outcome(db, target, state)
+    _prune(db, app)
+    return get(db, cursor.lastrowid or 0)
+
+
+def save(db: Connection, change: Change) -> None:
+    """Write the next state of an active change. Raises Missing, Conflict(change.ended)."""
+    if change.state.active != (change.ended is None):
+        raise ValueError(f"change {change.id} is {change.state} and ended={change.ended}")
+    stored = get(db, change.id)
+    if stored == change:
+        return
+    if not stored.state.active:
+        raise Conflict(
+            f"cannot save change {change.id} of {change.app}: it has ended already ({stored.state})",
+            hint="look again; a newer change may be under way",
+            code="change.ended",
+        )
+    _update(db, change)
+
+
+def get(db: Connection, change: int) -> Change:
+    """One change. Raises Missing."""
+    row = db.execute("SELECT * FROM change WHERE id = ?", (change,)).fetchone()
+    if row is None:
+        raise Missing(f"cannot find change {change}: there is none", hint="minipaas changes", code="change.missing")
+    return _change(row)
+
+
+def active(db: Connection, app: str) -> Change | None:
+    """The app's change under way."""
+    row = db.execute("SELECT * FROM change WHERE app = ? AND ended IS NULL", (app,)).fetchone()
+    return None if row is None else _change(row)
+
+
+def every_active(db: Connection) -> dict[str, Change]:
+    """By app, the change under way."""
+    return {row["app"]: _change(row) for row in db.execute("SELECT * FROM change WHERE ended IS NULL")}
+
+
+def page(db: Connection, app: str | None, limit: int) -> list[Change]:
+    """The newest changes of one app, or of all, newest first."""
+    if app is None:
+        rows = db.execute("SELECT * FROM change ORDER BY id DESC LIMIT ?", (limit,))
+    else:
+        rows = db.execute("SELECT * FROM change WHERE app = ? ORDER BY id DESC LIMIT ?", (app, limit))
+    return [_change(row) for row in rows]
+
+
+def _update(db: Connection, change: Change) -> None:
+    db.execute(
+        "UPDATE change SET state = ?, fallback = ?, deadline = ?, switched = ?, ended = ?, reason = ?, hooks_done = ?, "
+        "purge = ? WHERE id = ?",
+        (
+            change.state.value,
+            change.fallback,
+            change.deadline,
+            change.switched,
+            change.ended,
+            clip_end(change.reason),
+            msgspec.json.encode(change.hooks_done).decode(),
+            change.purge,
+            change.id,
+        ),
+    )
+    releases.set_outcome(db, change.target, change.state)
+
+
+def _prune(db: Connection, app: str) -> None:
+    """Let the oldest finished changes of an app go, their journal with them."""
+    db.execute(
+        "DELETE FROM change WHERE app = ? AND ended IS NOT NULL AND id <= "
+        "(SELECT id FROM change WHERE app = ? AND ended IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?)",
+        (app, app, CHANGES_KEPT),
+    )
+
+
+def _change(row: Row) -> Change:
+    values = dict(row)
+    values["kind"] = ChangeKind(row["kind"])
+    values["state"] = ChangeState(row["state"])
+    values["hooks_done"] = tuple(msgspec.json.decode(row["hooks_done"]))
+    values["purge"] = bool(row["purge"])
+    return Change(**values)

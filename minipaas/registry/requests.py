@@ -1,0 +1,181 @@
+"""The three things a box can be asked: accept a release, roll back, remove. Each is one transaction that checks again
+what may have changed since the caller looked, begins a change, and writes its audit row; or it raises, and nothing is
+different."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sqlite3 import Connection
+
+from minipaas.model.change import Change, ChangeKind
+from minipaas.model.errors import Conflict, Missing, Refused
+from minipaas.model.release import Release
+from minipaas.registry import apps, audit, changes, releases, trust
+from minipaas.registry.clashes import refuse_clashes
+from minipaas.registry.limits import REMOVE_DEADLINE
+from minipaas.registry.releases import ReleaseRow
+
+
+def accept(
+    db: Connection,
+    release: Release,
+    *,
+    new_roots: Sequence[tuple[int, bytes]],
+    trusted_root: int | None,
+    actor: str,
+    origin: str,
+    now: float,
+) -> Change:
+    """Take in a verified release and begin to deploy it. `trusted_root` is the version of the newest root that the
+    verification started from. Raises Conflict(root.moved, root.fork, route.taken, port.taken),
+    Refused(root.gap, release.downgrade, release.below_floor, release.number)."""
+    if trusted_root is not None and trust.newest_root(db) != trusted_root:
+        raise Conflict(
+            f"cannot accept {release.app} {release.version}: the trust root changed while it was verified",
+            hint="send the bundle again",
+            code="root.moved",
+        )
+    add_roots(db, new_roots, actor=actor, origin=origin, now=now)
+    trust.refuse_downgrade(db, release)
+    releases.put(db, release, now)
+    trust.raise_floor(db, release)
+    refuse_clashes(release, apps.desired(db))
+    pointers = apps.ensure(db, release.app)
+    change = changes.begin(
+        db,
+        release.app,
+        ChangeKind.DEPLOY,
+        target=release.digest,
+        fallback=pointers.good,
+        actor=actor,
+        now=now,
+        deadline=now + release.spec.rollout.deadline,
+        instead=f"deploy {release.version}",
+    )
+    _record(db, change, f"{release.app} {release.version} ({release.short})", origin)
+    return change
+
+
+def rollback(db: Connection, app: str, to: str | None, *, actor: str, origin: str, now: float) -> Change:
+    """Begin to go back to the named release, or to the last that was confirmed before. Raises Missing(app.missing,
+    release.missing, release.retired, release.no_previous), Invalid(release.ambiguous),
+    Refused(release.below_floor, release.already_serving), Conflict(route.taken, port.taken)."""
+    pointers = apps.get(db, app)
+    row = previous(db, app) if to is None else releases.named(db, app, to)
+    if row is None:
+        raise Missing(
+            f"cannot roll back {app}: no earlier release was ever confirmed here",
+            hint=f"see what there is: minipaas status {app}",
+            code="release.no_previous",
+        )
+    release = row.release
+    floor = trust.floor(db, app)
+    if trust.below(release, floor):
+        raise Refused(
+            f"cannot roll back {app} to {release.version}: sequence {release.sequence} of epoch {release.epoch} is "
+            f"below the lowest that its author still allows, {floor.min_sequence} of epoch {floor.epoch}",
+            hint="deploy a newer bundle",
+            code="release.below_floor",
+        )
+    if row.retired_at is not None:
+        raise Missing(
+            f"cannot roll back {app} to {release.version}: its images are no longer on this box",
+            hint="build the old version as a new release and deploy that",
+            code="release.retired",
+        )
+    if release.digest == pointers.serving and changes.active(db, app) is None:
+        raise Refused(
+            f"cannot roll back {app} to {release.version}: it serves already",
+            hint=f"name another release: minipaas rollback {app} --to VERSION",
+            code="release.already_serving",
+        )
+    refuse_clashes(release, apps.desired(db))
+    change = changes.begin(
+        db,
+        app,
+        ChangeKind.ROLLBACK,
+        target=release.digest,
+        fallback=pointers.good,
+        actor=actor,
+        now=now,
+        deadline=now + release.spec.rollout.deadline,
+        instead=f"rollback to {release.version}",
+    )
+    _record(db, change, f"{app} {release.version} ({release.short})", origin)
+    return change
+
+
+def remove(db: Connection, app: str, *, purge: bool, actor: str, origin: str, now: float) -> Change:
+    """Begin to remove an app, with `purge` its volumes too. Asked again while it goes on, it is the same change.
+    Raises Missing(app.missing)."""
+    pointers = apps.get(db, app)
+    change = changes.active(db, app)
+    if change is None or change.kind is not ChangeKind.REMOVE or change.purge != purge:
+        change = changes.begin(
+            db,
+            app,
+            ChangeKind.REMOVE,
+            target=None,
+            fallback=pointers.good,
+            actor=actor,
+            now=now,
+            deadline=now + REMOVE_DEADLINE,
+            purge=purge,
+            instead="remove",
+        )
+    _record(db, change, f"{app} with its volumes" if purge else app, origin, actor=actor, at=now)
+    return change
+
+
+def previous(db: Connection, app: str) -> ReleaseRow | None:
+    """Where a rollback goes that names nothing: the newest confirmed release before the serving one. While a change is
+    under way that has not switched, that change is what is taken back, so the serving one itself."""
+    pointers = apps.get(db, app)
+    serving = releases.maybe(db, pointers.serving)
+    if serving is None:
+        return releases.confirmed_before(db, app, None, inclusive=True)
+    active = changes.active(db, app)
+    unswitched = active is not None and active.target != serving.digest
+    return releases.confirmed_before(db, app, serving.order, inclusive=unswitched)
+
+
+def protected(db: Connection, app: str) -> frozenset[str]:
+    """Releases of an app that collection must not take: those it stands on, goes to, or may have to go back to."""
+    pointers = apps.get(db, app)
+    active = changes.active(db, app)
+    back = previous(db, app)
+    kept = {pointers.serving, pointers.good, back.release.digest if back else None}
+    if active is not None:
+        kept |= {active.target, active.fallback}
+    return frozenset(digest for digest in kept if digest is not None)
+
+
+def retire(db: Connection, app: str, digests: Sequence[str], now: float) -> tuple[str, ...]:
+    """Give releases up, except those that are in use; returns the ones given up."""
+    try:
+        kept = protected(db, app)
+    except Missing:
+        kept = frozenset()
+    return releases.retire(db, app, digests, kept, now)
+
+
+def add_roots(db: Connection, new: Sequence[tuple[int, bytes]], *, actor: str, origin: str, now: float) -> None:
+    """Append trust roots, each new one with an audit row. Raises Conflict(root.fork), Refused(root.gap)."""
+    for version in trust.append_roots(db, new, now):
+        audit.append(
+            db, at=now, actor=actor, action="trust.add", subject=f"root {version}", origin=origin, result="added"
+        )
+
+
+def _record(
+    db: Connection, change: Change, subject: str, origin: str, *, actor: str | None = None, at: float | None = None
+) -> None:
+    audit.append(
+        db,
+        at=change.started if at is None else at,
+        actor=actor or change.actor,
+        action=change.kind.value,
+        subject=subject,
+        origin=origin,
+        result=f"change {change.id}",
+    )
