@@ -67,7 +67,9 @@ class PrivatePodman:
 
     def __init__(self, directory: Path | None = None) -> None:
         if shutil.which("podman") is None:
-            raise PodmanError("cannot start a private Podman: there is no podman on this machine; apt-get install podman")
+            raise PodmanError(
+                "cannot start a private Podman: there is no podman on this machine; apt-get install podman"
+            )
         sweep()
         self.directory = directory or Path(tempfile.mkdtemp(prefix=PREFIX))
         for name in ("root", "run", "tmp", "networks"):
