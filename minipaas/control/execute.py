@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from minipaas.engine.engine import Engine
 from minipaas.ingress.ingress import Ingress
-from minipaas.model.change import Change, ChangeKind, ChangeState
 from minipaas.model.errors import EngineDown, EngineError, MinipaasError
 from minipaas.model.route import RouteEntry
 from minipaas.model.steps import (
@@ -37,7 +36,7 @@ from minipaas.model.steps import (
     SwitchRelease,
     WakeInstance,
 )
-from minipaas.plan.lifecycle import Event, advance
+from minipaas.plan.lifecycle import Event, advance, pointers
 from minipaas.registry.registry import Registry
 
 PROOF_PATIENCE = 10.0
@@ -195,12 +194,3 @@ class Executor:
         change = await self._registry.change(step.change)
         ended = advance(change, Event(step.event), time.time(), step.reason)
         await self._registry.save_change(ended, **pointers(change, ended))
-
-
-def pointers(change: Change, ended: Change) -> dict[str, str | bool | None]:
-    """How the app's serving and good releases move when `change` has ended as `ended`."""
-    if change.kind is ChangeKind.REMOVE:
-        return {"forget_app": True}
-    if ended.state is ChangeState.DONE:
-        return {"serving": change.target, "good": change.target}
-    return {"serving": change.fallback}
