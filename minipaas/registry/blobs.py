@@ -1,6 +1,7 @@
 """The blob store: content by digest, each blob one zstd frame, never changed, never half there.
 
     DATA/blobs/sha256/ab/<hex>.zst     published: whole, durable, verified
+    DATA/blobs/sha256/ab/<hex>.damaged found to be damaged later; counts as missing
     DATA/staging/<upload>/…            being received; gone after a failure, at the latest at the next start
     DATA/ballast                       space set aside for a full disk
 
@@ -11,13 +12,14 @@ Its calls are synchronous and belong in worker threads; they may come from sever
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -54,9 +56,9 @@ class BlobStore:
         """Whether the blob is here, whole."""
         return self.compressed(digest).is_file()
 
-    def missing(self, digests: Iterable[str]) -> set[str]:
-        """Those that are not here."""
-        return {digest for digest in digests if not self.has(digest)}
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those that are not here, in the order given."""
+        return [digest for digest in digests if not self.has(digest)]
 
     def compressed(self, digest: str) -> Path:
         """Where the blob's zstd frame is, or would be. Raises Invalid for what is no sha256 digest."""
@@ -69,12 +71,29 @@ class BlobStore:
         """A stream of the decompressed content. Raises Missing; reading raises MinipaasError(blob.damaged)."""
         with self._found(digest):
             file = self.compressed(digest).open("rb")
-        return cast(BinaryIO, io.BufferedReader(_Frame(file, digest), READ_AHEAD))
+        return cast(BinaryIO, io.BufferedReader(_Frame(file, lambda why: self._damaged(digest, why)), READ_AHEAD))
+
+    def verify(self, digest: str) -> bool:
+        """Read the whole blob and compare its digest. One that is damaged is set aside: it counts as missing from then
+        on, so that it can be sent again. Raises Missing."""
+        hashed = hashlib.sha256()
+        try:
+            with self.open(digest) as content:
+                while chunk := content.read(READ_AHEAD):
+                    hashed.update(chunk)
+        except MinipaasError as error:
+            if error.code != "blob.damaged":
+                raise
+            return False
+        if f"sha256:{hashed.hexdigest()}" != digest:
+            self._damaged(digest, "its content has another digest")
+            return False
+        return True
 
     def content_size(self, digest: str) -> int:
         """Bytes of the content, from the frame's header. Raises Missing, MinipaasError(blob.damaged)."""
         with self._found(digest), self.compressed(digest).open("rb") as file:
-            return _content_size(file.read(_HEADER), digest)
+            return _content_size(file.read(_HEADER), lambda why: self._damaged(digest, why))
 
     def stored_size(self, digest: str) -> int:
         """Bytes it takes on the disk. Raises Missing."""
@@ -116,7 +135,7 @@ class BlobStore:
             lingering, self._lingering = self._lingering, set()
         freed = 0
         for path in self._all():
-            digest = f"sha256:{path.name.removesuffix('.zst')}"
+            digest = f"sha256:{path.name.partition('.')[0]}"
             if digest in kept or digest in lingering:
                 continue
             with self._lock:
@@ -152,7 +171,7 @@ class BlobStore:
     def _all(self) -> Iterator[Path]:
         for directory in sorted(self._blobs.iterdir()):
             if directory.is_dir():
-                yield from sorted(directory.glob("*.zst"))
+                yield from sorted(directory.iterdir())
 
     def _close(self, staging: Staging) -> None:
         with self._lock:
@@ -160,6 +179,17 @@ class BlobStore:
                 self._open.discard(staging)
                 if staging.published:
                     self._lingering |= staging.relied_on
+
+    def _damaged(self, digest: str, why: str) -> MinipaasError:
+        """Set a damaged blob aside, so that the next upload brings it again; returns what to say."""
+        place = self.compressed(digest)
+        with contextlib.suppress(FileNotFoundError):
+            place.rename(place.with_suffix(".damaged"))
+        return MinipaasError(
+            f"cannot read blob {digest}: it is damaged: {why}",
+            hint="the disk may be failing (look at dmesg); deploy the release again to bring the blob back",
+            code="blob.damaged",
+        )
 
     @contextlib.contextmanager
     def _found(self, digest: str) -> Iterator[None]:
@@ -172,21 +202,20 @@ class BlobStore:
 
 
 class _Frame(io.RawIOBase):
-    """The content of one zstd frame, checked to be as long as its header says."""
+    """The content of one zstd frame, checked to be as long as its header says. `damaged` makes the error to raise."""
 
-    def __init__(self, file: BinaryIO, digest: str) -> None:
+    def __init__(self, file: BinaryIO, damaged: Callable[[str], MinipaasError]) -> None:
         import zstandard
 
         self._file = file
-        self._digest = digest
-        self._failure = zstandard.ZstdError
+        self._damaged = damaged
+        self._zstd_error = zstandard.ZstdError
         try:
-            header = os.pread(file.fileno(), _HEADER, 0)
-            self._left = _content_size(header, digest)
-            self._stream = zstandard.ZstdDecompressor().stream_reader(file, READ_AHEAD, closefd=False)
+            self._left = _content_size(os.pread(file.fileno(), _HEADER, 0), damaged)
         except BaseException:
             file.close()
             raise
+        self._stream = zstandard.ZstdDecompressor().stream_reader(file, READ_AHEAD, closefd=False)
 
     def readable(self) -> bool:
         return True
@@ -194,13 +223,11 @@ class _Frame(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
             count = int(self._stream.readinto(buffer))
-        except self._failure as error:
-            raise _damaged(self._digest, str(error)) from error
-        except OSError as error:
-            raise disk_failure(error, f"read blob {self._digest}") from error
+        except self._zstd_error as error:
+            raise self._damaged(str(error)) from error
         self._left -= count
         if self._left < 0 or (count == 0 and len(buffer) > 0 and self._left > 0):
-            raise _damaged(self._digest, "it is not as long as it says")
+            raise self._damaged("it is not as long as it says")
         return count
 
     def close(self) -> None:
@@ -208,21 +235,13 @@ class _Frame(io.RawIOBase):
         super().close()
 
 
-def _content_size(header: bytes, digest: str) -> int:
+def _content_size(header: bytes, damaged: Callable[[str], MinipaasError]) -> int:
     import zstandard
 
     try:
-        size = zstandard.frame_content_size(header)
+        size = int(zstandard.frame_content_size(header))
     except zstandard.ZstdError as error:
-        raise _damaged(digest, str(error)) from error
+        raise damaged(str(error)) from error
     if size < 0:
-        raise _damaged(digest, "its frame does not say how long it is")
-    return int(size)
-
-
-def _damaged(digest: str, why: str) -> MinipaasError:
-    return MinipaasError(
-        f"cannot read blob {digest}: it is damaged: {why}",
-        hint="the disk may be failing; deploy the release again to bring the blob back",
-        code="blob.damaged",
-    )
+        raise damaged("its frame does not say how long it is")
+    return size

@@ -37,6 +37,8 @@ class Keep(enum.Enum):
 
 
 KEEP = Keep.KEEP
+UNNAMED = "unnamed"
+"""Who asked, or from where, when the caller does not say."""
 Pointer: TypeAlias = str | Literal[Keep.KEEP] | None
 
 
@@ -112,13 +114,14 @@ class Registry:
         self,
         release: Release,
         *,
-        new_roots: Sequence[tuple[int, bytes]] = (),
+        new_roots: Sequence[bytes] = (),
         trusted_root: int | None = None,
         actor: str,
         origin: str,
         now: float,
     ) -> Change:
-        """Take in a verified release and begin to deploy it: `requests.accept`."""
+        """Take in a verified release, with the root.json files that its bundle brought and that were checked, and
+        begin to deploy it: `requests.accept`."""
 
         def work(db: Connection) -> Change:
             return requests.accept(
@@ -200,6 +203,10 @@ class Registry:
         given, at = tuple(digests), time.time() if now is None else now
         return await self._write(lambda db: requests.retire(db, app, given, at))
 
+    async def stored_releases(self) -> dict[str, list[Release]]:
+        """By app, also those removed, the releases that are not retired, newest first."""
+        return await self._database.read(releases.stored)
+
     async def needed_blobs(self) -> set[str]:
         """Digests of all blobs of all releases that are not retired."""
         return await self._database.read(releases.needed_blobs)
@@ -250,7 +257,7 @@ class Registry:
         """The newest rows first, older than row `before` if given."""
         return await self._database.read(lambda db: audit.page(db, limit, before))
 
-    async def add_token(self, name: str, role: str, now: float, *, actor: str, origin: str) -> str:
+    async def add_token(self, name: str, role: str, now: float, *, actor: str = UNNAMED, origin: str = UNNAMED) -> str:
         """Make a token; returns its secret, which is not kept. Raises Invalid, Conflict(token.exists)."""
 
         def work(db: Connection) -> str:
@@ -262,12 +269,15 @@ class Registry:
 
         return await self._write(work)
 
-    async def revoke_token(self, name: str, *, actor: str, origin: str, now: float) -> None:
+    async def revoke_token(
+        self, name: str, *, actor: str = UNNAMED, origin: str = UNNAMED, now: float | None = None
+    ) -> None:
         """Forget a token. Raises Missing."""
+        at = time.time() if now is None else now
 
         def work(db: Connection) -> None:
             tokens.revoke(db, name)
-            audit.append(db, at=now, actor=actor, action="token.revoke", subject=name, origin=origin, result="revoked")
+            audit.append(db, at=at, actor=actor, action="token.revoke", subject=name, origin=origin, result="revoked")
 
         await self._write(work)
 

@@ -34,14 +34,19 @@ class ReleaseRow(Struct, frozen=True, kw_only=True):
 
     release: Release
     accepted_at: float
-    outcome: ChangeState | None
-    """State of the last change that wanted it."""
+    outcome: str
+    """State of the last change that wanted it; empty: none did."""
     confirmed_at: float | None
     """When it first proved itself; None: never."""
     retired_at: float | None
     """When its blobs were given up; None: it can be gone back to."""
     serving: bool
     good: bool
+
+    @property
+    def retired(self) -> bool:
+        """Whether it is only history here."""
+        return self.retired_at is not None
 
 
 @lru_cache(maxsize=RELEASES_DECODED)
@@ -105,7 +110,7 @@ def named(db: Connection, app: str, name: str) -> ReleaseRow:
         rows = [_row(row) for row in found]
     if rows:
         # The same version may have been built twice; the newest that is still complete is meant.
-        return next((row for row in rows if row.retired_at is None), rows[0])
+        return next((row for row in rows if not row.retired), rows[0])
     if match := _HEX.fullmatch(name.lower()):
         found = db.execute(
             _ROW + "WHERE release.app = ? AND digest LIKE ?" + _NEWEST_FIRST, (app, f"sha256:{match[1]}%")
@@ -129,7 +134,7 @@ def named(db: Connection, app: str, name: str) -> ReleaseRow:
 def confirmed_before(db: Connection, app: str, limit: tuple[int, int] | None, *, inclusive: bool) -> ReleaseRow | None:
     """The newest complete release that once proved itself, and comes before `limit` (epoch, sequence) if given."""
     for row in every(db, app):
-        if row.confirmed_at is None or row.retired_at is not None:
+        if row.confirmed_at is None or row.retired:
             continue
         if limit is None or row.release.order < limit or (inclusive and row.release.order == limit):
             return row
@@ -171,6 +176,15 @@ def retire(db: Connection, app: str, digests: Iterable[str], protected: frozense
     return tuple(gone)
 
 
+def stored(db: Connection) -> dict[str, list[Release]]:
+    """By app, the releases that are complete on this box, newest first."""
+    found: dict[str, list[Release]] = {}
+    rows = db.execute("SELECT app, body FROM release WHERE retired IS NULL ORDER BY epoch DESC, sequence DESC")
+    for row in rows:
+        found.setdefault(row["app"], []).append(decode(row["body"]))
+    return found
+
+
 def needed_blobs(db: Connection) -> set[str]:
     """Every blob of every release that is not retired."""
     rows = db.execute("SELECT body FROM release WHERE retired IS NULL")
@@ -181,7 +195,7 @@ def _row(row: Row) -> ReleaseRow:
     return ReleaseRow(
         release=decode(row["body"]),
         accepted_at=row["accepted"],
-        outcome=None if row["outcome"] is None else ChangeState(row["outcome"]),
+        outcome=row["outcome"] or "",
         confirmed_at=row["confirmed"],
         retired_at=row["retired"],
         serving=bool(row["is_serving"]),

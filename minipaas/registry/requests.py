@@ -20,7 +20,7 @@ def accept(
     db: Connection,
     release: Release,
     *,
-    new_roots: Sequence[tuple[int, bytes]],
+    new_roots: Sequence[bytes],
     trusted_root: int | None,
     actor: str,
     origin: str,
@@ -35,7 +35,7 @@ def accept(
             hint="send the bundle again",
             code="root.moved",
         )
-    add_roots(db, new_roots, actor=actor, origin=origin, now=now)
+    add_roots(db, [trust.numbered(root) for root in new_roots], actor=actor, origin=origin, now=now)
     trust.refuse_downgrade(db, release)
     releases.put(db, release, now)
     trust.raise_floor(db, release)
@@ -77,7 +77,7 @@ def rollback(db: Connection, app: str, to: str | None, *, actor: str, origin: st
             hint="deploy a newer bundle",
             code="release.below_floor",
         )
-    if row.retired_at is not None:
+    if row.retired:
         raise Missing(
             f"cannot roll back {app} to {release.version}: its images are no longer on this box",
             hint="build the old version as a new release and deploy that",

@@ -9,8 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from sqlite3 import Connection
 
+import msgspec
+from msgspec import Struct
+
 from minipaas.model.errors import Conflict, Refused
 from minipaas.model.release import Floor, Release
+
+
+class _RootSigned(Struct):
+    version: int
+
+
+class _RootFile(Struct):
+    signed: _RootSigned
 
 
 def roots(db: Connection) -> tuple[bytes, ...]:
@@ -47,6 +58,14 @@ def append_roots(db: Connection, new: Sequence[tuple[int, bytes]], now: float) -
         db.execute("INSERT INTO root (version, body, added) VALUES (?, ?, ?)", (version, body, now))
         added.append(version)
     return added
+
+
+def numbered(root: bytes) -> tuple[int, bytes]:
+    """A checked root.json with its version (TUF specification, 4.3). Raises Refused(root.unreadable)."""
+    try:
+        return msgspec.json.decode(root, type=_RootFile).signed.version, root
+    except msgspec.MsgspecError as error:
+        raise Refused(f"cannot add a trust root: it is no root.json: {error}", code="root.unreadable") from error
 
 
 def floors(db: Connection) -> dict[str, Floor]:
