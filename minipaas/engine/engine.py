@@ -1,0 +1,425 @@
+"""The engine: one Podman, seen and acted on through its API. Everything here has a deadline and explains itself.
+
+What always holds: only what carries this box's label is seen; a container that could not be created whole is not
+left behind; asking again for what is already so (a network that exists, a container that is gone) is no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from minipaas.engine import body as labels
+from minipaas.engine import limits
+from minipaas.engine.body import create_body, insists_on_process_one
+from minipaas.engine.calls import Calls, Params, decode, lines
+from minipaas.engine.causes import explain, podman_text
+from minipaas.engine.events import EventStream
+from minipaas.engine.exec import Executor
+from minipaas.engine.hook import HookResult, HookRunner
+from minipaas.engine.info import EngineInfo, read_info
+from minipaas.engine.logs import text_lines
+from minipaas.engine.probe import Prober
+from minipaas.engine.scratch import Scratch
+from minipaas.engine.shapes import (
+    Created,
+    InspectedContainer,
+    InspectedImage,
+    ListedContainer,
+    ListedImage,
+    ListedVolume,
+    Named,
+    Progress,
+    SystemInfo,
+)
+from minipaas.engine.sighting import Ending, Sighting, by_id, to_ending, to_instance
+from minipaas.engine.streams import Streams
+from minipaas.model.errors import EngineError, MinipaasError, NoSpace
+from minipaas.model.launch import Launch, network_name
+from minipaas.model.observed import Instance
+from minipaas.model.spec import Health
+
+log = logging.getLogger(__name__)
+
+_EXISTS = frozenset({409, 500})
+_GONE = frozenset({404})
+
+
+class Engine:
+    """Made by `connect`; all methods belong to one event loop."""
+
+    def __init__(
+        self, calls: Calls, streams: Streams, info: EngineInfo, *, data: Path, box: str, on_news: Callable[[], None]
+    ) -> None:
+        self.info = info
+        self.box = box
+        self._calls = calls
+        self._streams = streams
+        self._scratch = Scratch(data)
+        self._executor = Executor(streams)
+        self._prober = Prober(on_news, self._executor.probe)
+        self._hooks = HookRunner(self, streams)
+        self._events = asyncio.create_task(EventStream(streams, box, on_news).run(), name="podman-events")
+        self._names: dict[str, str] = {}
+        self._endings: dict[tuple[str, int], Ending] = {}
+        self._adopted_networks: set[str] = set()
+        self._adopted_volumes: set[str] = set()
+        self._argv: dict[str, tuple[str, ...]] = {}
+        self._init = info.init
+
+    @classmethod
+    async def connect(cls, socket: str, *, data: Path, box: str, on_news: Callable[[], None]) -> Engine:
+        """Reach Podman on this Unix socket. `data` is the box's data directory, `box` its id; `on_news`: look again.
+
+        Raises EngineDown with the mend when nobody answers.
+        """
+        calls = Calls(socket)
+        streams = Streams(socket)
+        try:
+            answer = await calls.get("ask Podman what it is", "info", SystemInfo)
+        except BaseException:
+            await calls.close()
+            await streams.close()
+            raise
+        info = read_info(calls.session.socket, answer)
+        return cls(calls, streams, info, data=data, box=box, on_news=on_news)
+
+    async def close(self) -> None:
+        """End probes, streams and threads. Containers go on."""
+        self._events.cancel()
+        await asyncio.gather(self._events, return_exceptions=True)
+        await self._prober.close()
+        await self._streams.close()
+        await self._calls.close()
+
+    # --- looking
+
+    async def observe(self) -> Sighting:
+        """Everything of this box that Podman knows, with health: four calls, and one more for each container that has
+        ended since the last look. Raises EngineDown, Deadline, EngineError."""
+        mine = _filters(label=[f"{labels.BOX}={self.box}"])
+        get = self._calls.get_list
+        listed, networks, volumes, images = await asyncio.gather(
+            get("list containers", "containers/json", ListedContainer, params={"all": True, "filters": mine}),
+            get("list networks", "networks/json", Named, params={"filters": mine}),
+            get("list volumes", "volumes/json", ListedVolume, params={"filters": mine}),
+            # With `all`, Podman need not work out which images are intermediate: cheaper, and none is hidden.
+            get("list images", "images/json", ListedImage, params={"all": True}),
+        )
+        self._names = {entry.id: (entry.names or [entry.id])[0] for entry in listed}
+        endings = await self._learn_endings(listed)
+        instances = [found for entry in listed if (found := to_instance(entry, endings.get(entry.id)))]
+        self._prober.see(by_id(found for found in instances if found.running))
+        return Sighting(
+            instances=tuple(sorted((self._with_health(found) for found in instances), key=lambda found: found.name)),
+            networks=frozenset(network.name for network in networks) | self._adopted_networks,
+            volumes=frozenset(volume.name for volume in volumes) | self._adopted_volumes,
+            images=frozenset(f"sha256:{image.id.removeprefix('sha256:')}" for image in images),
+        )
+
+    def watch(self, wanted: Mapping[str, Health | None]) -> None:
+        """Who is probed from now on, by container id, and how. Costs nothing when nothing has changed."""
+        self._prober.watch(wanted)
+
+    async def log_tail(self, container: str, lines: int) -> list[str]:
+        """The last lines of stdout and stderr in the order of arrival. Raises EngineError."""
+        params = {"stdout": True, "stderr": True, "tail": max(1, min(lines, limits.MAX_LOG_LINES))}
+        data = await self._streams.read(
+            f"read the log of {self._name(container)}",
+            "GET",
+            f"containers/{container}/logs",
+            params=params,
+            timeout=limits.LOGS,
+            most=limits.MAX_LOG_ANSWER,
+        )
+        return text_lines(data)[-lines:]
+
+    def _with_health(self, instance: Instance) -> Instance:
+        if not instance.running:
+            return instance
+        state, detail = self._prober.health(instance.id)
+        return msgspec.structs.replace(instance, health=state, health_detail=detail)
+
+    async def _learn_endings(self, listed: list[ListedContainer]) -> dict[str, Ending]:
+        """Whether the kernel killed it for memory is in no list; ask once for each end."""
+        ended = {(entry.id, entry.exited_at): entry for entry in listed if entry.state in ("exited", "stopped")}
+        self._endings = {key: ending for key, ending in self._endings.items() if key in ended}
+        unknown = [key for key in ended if key not in self._endings]
+        for key, ending in zip(
+            unknown, await asyncio.gather(*(self._ending(container) for container, _ in unknown)), strict=True
+        ):
+            if ending is not None:
+                self._endings[key] = ending
+        return {container: ending for (container, _), ending in self._endings.items()}
+
+    async def _ending(self, container: str) -> Ending | None:
+        try:
+            return to_ending(await self.inspect(container))
+        except EngineError as error:
+            if error.code != "engine.missing":
+                raise
+            return None  # removed in the meantime; the next look will not list it
+
+    # --- images
+
+    async def pull(self, reference: str, username: str, password: str, image_id: str) -> None:
+        """Pull from a registry on loopback and check that it is the image meant.
+
+        `reference` is `127.0.0.1:PORT/NAME@sha256:DIGEST`, `image_id` is `sha256:<hex>`, the digest of the config.
+        Raises EngineError, NoSpace.
+        """
+        what = f"pull {reference}"
+        auth = msgspec.json.encode({"username": username, "password": password})
+        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(auth).decode()}
+        params: Params = {"reference": reference, "tlsVerify": False, "policy": "always"}
+
+        def work() -> str:
+            stream = self._calls.session.stream(
+                what, "POST", "images/pull", params=params, headers=headers, timeout=limits.PULL
+            )
+            return _pulled(what, lines(stream))
+
+        got = await self._calls.run(what, work, limits.PULL, slow=True)
+        if got != image_id:
+            raise EngineError(f"cannot pull {reference}: it is image {got}, not {image_id}", code="engine.wrong_image")
+
+    async def remove_image(self, image: str) -> None:
+        """Delete an image, all its names included; fine when it is gone. Raises EngineError `engine.in_use`."""
+        what = f"remove image {image[7:19]}"
+        # By id and without force Podman refuses an image with two names; force would kill containers that use it.
+        found = await self._inspect_image(what, image)
+        for name in (found.repo_tags or []) if found else []:
+            await self._calls.call(
+                what, "POST", f"images/{quote(name, safe='')}/untag", params=_split_tag(name), accept=_GONE
+            )
+        await self._calls.call(
+            what, "DELETE", f"images/{quote(image)}", timeout=limits.REMOVE_IMAGE, accept=_GONE, slow=True
+        )
+        self._argv.pop(image, None)
+
+    async def _inspect_image(self, what: str, image: str) -> InspectedImage | None:
+        status, body = await self._calls.call(what, "GET", f"images/{quote(image)}/json", accept=_GONE)
+        return None if status in _GONE else decode(what, body, InspectedImage)
+
+    # --- networks and volumes
+
+    async def ensure_network(self, app: str) -> None:
+        """The app's own network, with DNS. One that exists already is used as it is."""
+        name = network_name(app)
+        wanted = {
+            "name": name,
+            "driver": "bridge",
+            "dns_enabled": True,
+            "labels": {labels.BOX: self.box, labels.APP: app},
+        }
+        what = f"create network {name}"
+        status, body = await self._calls.call(what, "POST", "networks/create", json=wanted, accept=_EXISTS)
+        if status in _EXISTS:
+            _only_if(what, status, body, "already")
+            self._adopted_networks.add(name)
+
+    async def remove_network(self, app: str) -> None:
+        """Fine when it is gone. Raises EngineError `engine.in_use`."""
+        name = network_name(app)
+        await self._calls.call(f"remove network {name}", "DELETE", f"networks/{name}", accept=_GONE)
+        self._adopted_networks.discard(name)
+
+    async def ensure_volume(self, name: str, app: str) -> None:
+        """A named volume. One that exists already is used with what is in it."""
+        marks = {labels.BOX: self.box, labels.APP: app}
+        what = f"create volume {name}"
+        status, body = await self._calls.call(
+            what, "POST", "volumes/create", json={"Name": name, "Labels": marks, "Label": marks}, accept=_EXISTS
+        )
+        if status in _EXISTS:
+            _only_if(what, status, body, "already exists")
+            self._adopted_volumes.add(name)
+
+    async def remove_volume(self, name: str) -> None:
+        """Deletes the data in it. Fine when it is gone. Raises EngineError `engine.in_use`."""
+        await self._calls.call(f"delete volume {name}", "DELETE", f"volumes/{quote(name)}", accept=_GONE)
+        self._adopted_volumes.discard(name)
+
+    # --- containers
+
+    async def create(self, launch: Launch, *, kind: str = labels.INSTANCE) -> str:
+        """A container for this launch, not started; its id. Network, volumes and image must exist.
+
+        Raises EngineError (`engine.name_taken`, `engine.no_image`, …), NoSpace; then nothing is left behind.
+        """
+        what = f"create {launch.name}"
+        await self._calls.run(what, lambda: self._claim(launch.name), limits.CALL)
+        try:
+            try:
+                return await self._create(what, launch, kind)
+            except EngineError as error:
+                if error.code != "engine.init" or not self._init:
+                    raise
+                log.warning("Podman finds no init for containers, so zombies stay: %s", error.message)
+                self._init = False
+                return await self._create(what, launch, kind)
+        except BaseException as error:
+            if getattr(error, "code", "") != "engine.name_taken":
+                await asyncio.shield(self._clear(launch.name))
+            raise
+
+    def _claim(self, name: str) -> None:
+        """Fresh scratch, unless the name belongs to a container that is there."""
+        what = f"create {name}"
+        if self._scratch.exists(name):
+            status, _ = self._calls.session.call(what, "GET", f"containers/{name}/exists", accept=_GONE)
+            if status not in _GONE:
+                raise EngineError(f"cannot {what}: there is a container of that name", code="engine.name_taken")
+        try:
+            self._scratch.make(name)
+        except OSError as error:
+            raise _disk_error(what, error) from error
+
+    async def _create(self, what: str, launch: Launch, kind: str) -> str:
+        init = self._init and not insists_on_process_one(await self._argv_of(what, launch))
+        wanted = create_body(
+            launch, box=self.box, info=self.info, scratch=self._scratch.path(launch.name), init=init, kind=kind
+        )
+        _, body = await self._calls.call(what, "POST", "containers/create", json=wanted, timeout=limits.CREATE)
+        created = decode(what, body, Created)
+        for warning in created.warnings or ():
+            log.warning("%s: %s", launch.name, warning)
+        self._names[created.id] = launch.name
+        return created.id
+
+    async def _argv_of(self, what: str, launch: Launch) -> tuple[str, ...]:
+        """What will run first: from the launch, else from the image (asked once; an image never changes)."""
+        if launch.entrypoint:
+            return launch.entrypoint
+        if launch.image not in self._argv:
+            found = await self._inspect_image(what, launch.image)
+            if found is None:
+                raise EngineError(f"cannot {what}: Podman has no image {launch.image[:19]}", code="engine.no_image")
+            config = found.config
+            self._argv[launch.image] = tuple((config.entrypoint or config.command or ()) if config else ())
+        return self._argv[launch.image] or launch.command or ()
+
+    async def _clear(self, name: str) -> None:
+        """After a failed create: whatever of it came to be. Errors are told to the log; the first one counts."""
+        try:
+            container = await self.find(name)
+            if container is not None:
+                await self._delete(container, name)
+            await self._calls.run(f"clear {name}", lambda: self._scratch.remove(name), limits.REMOVE)
+        except (MinipaasError, OSError) as error:
+            log.warning("cannot clear up after %s: %s", name, error)
+
+    async def start(self, container: str) -> None:
+        """Start a created or ended container; fine when it runs. Raises EngineError with Podman's reason.
+
+        After a failed start the container should be replaced: Podman may keep holding its ports (seen in 4.3).
+        """
+        self._prober.forget(container)
+        self._executor.forget(container)
+        await self._calls.call(
+            f"start {self._name(container)}", "POST", f"containers/{container}/start", timeout=limits.START, slow=True
+        )
+
+    async def stop(self, container: str, timeout: float) -> None:  # noqa: ASYNC109
+        """The image's stop signal, then SIGKILL after `timeout` seconds; the container stays. Fine when it has ended
+        or is gone."""
+        seconds = max(0, math.ceil(timeout))
+        await self._calls.call(
+            f"stop {self._name(container)}",
+            "POST",
+            f"containers/{container}/stop",
+            params={"timeout": seconds},
+            timeout=seconds + limits.STOP_SLACK,
+            accept=_GONE,
+            slow=True,
+        )
+
+    async def remove(self, container: str, name: str) -> None:
+        """Delete a container, its anonymous volumes and its scratch; fine when it is gone. Named volumes stay."""
+        await self._delete(container, name)
+        try:
+            await self._calls.run(f"remove {name}", lambda: self._scratch.remove(name), limits.REMOVE, slow=True)
+        except OSError as error:
+            raise _disk_error(f"remove {name}", error) from error
+
+    async def _delete(self, container: str, name: str) -> None:
+        # Force is for states that only it gets rid of: half-stopped, paused, or a runtime that lost the container.
+        params = {"force": True, "v": True, "timeout": 0}
+        await self._calls.call(
+            f"remove {name}",
+            "DELETE",
+            f"containers/{container}",
+            params=params,
+            timeout=limits.REMOVE,
+            accept=_GONE,
+            slow=True,
+        )
+        self._prober.forget(container)
+        self._executor.forget(container)
+
+    async def kill(self, container: str) -> None:
+        """SIGKILL now; fine when it has ended or is gone."""
+        await self.stop(container, 0)
+
+    async def inspect(self, container: str) -> InspectedContainer:
+        """State of one container. Raises EngineError `engine.missing`."""
+        return await self._calls.get(
+            f"inspect {self._name(container)}", f"containers/{container}/json", InspectedContainer
+        )
+
+    async def find(self, name: str) -> str | None:
+        """The id of this box's container of exactly this name."""
+        params: Params = {"all": True, "filters": _filters(label=[f"{labels.BOX}={self.box}"], name=[f"^{name}$"])}
+        listed = await self._calls.get_list("list containers", "containers/json", ListedContainer, params=params)
+        return listed[0].id if listed else None
+
+    async def run_hook(self, launch: Launch, change: int, timeout: float) -> HookResult:  # noqa: ASYNC109
+        """See `HookRunner.run`."""
+        return await self._hooks.run(launch, change, timeout)
+
+    def _name(self, container: str) -> str:
+        return self._names.get(container, container[:12])
+
+
+def _filters(**filters: list[str]) -> str:
+    return msgspec.json.encode(filters).decode()
+
+
+def _pulled(what: str, stream: Any) -> str:
+    """The image id at the end of a pull's progress; an error line is the answer's real status."""
+    got = ""
+    for line in stream:
+        if not line.strip():
+            continue
+        progress = decode(what, line, Progress)
+        if progress.error:
+            raise explain(what, progress.error)
+        got = progress.id or got
+    if not got:
+        raise EngineError(f"cannot {what}: Podman's answer ended early", code="engine.dropped")
+    return f"sha256:{got.removeprefix('sha256:')}"
+
+
+def _only_if(what: str, status: int, body: bytes, word: str) -> None:
+    text = podman_text(body)
+    if word not in text:
+        raise explain(what, text, status)
+
+
+def _split_tag(name: str) -> dict[str, str]:
+    repository, _, tag = name.rpartition(":")
+    return {"repo": repository, "tag": tag}
+
+
+def _disk_error(what: str, error: OSError) -> MinipaasError:
+    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        return NoSpace(f"cannot {what}: the disk is full", hint="remove old releases or other files")
+    return EngineError(f"cannot {what}: {error}")

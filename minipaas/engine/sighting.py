@@ -1,0 +1,110 @@
+"""Podman's lists as minipaas's words. Pure: what is asked and when is the engine's business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from minipaas.engine import body as labels
+from minipaas.engine.shapes import InspectedContainer, ListedContainer, PortMapping
+from minipaas.model.observed import Instance, InstanceState
+from minipaas.model.route import Backend
+
+_STATES = {
+    "configured": InstanceState.CREATED,
+    "created": InstanceState.CREATED,
+    "initialized": InstanceState.CREATED,
+    "running": InstanceState.RUNNING,
+    "stopping": InstanceState.STOPPING,
+    "stopped": InstanceState.EXITED,
+    "exited": InstanceState.EXITED,
+}
+
+
+class Sighting(Struct, frozen=True, kw_only=True):
+    """One look at Podman: only what belongs to this box, but all images."""
+
+    instances: tuple[Instance, ...] = ()
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+    images: frozenset[str] = frozenset()
+    """Image ids, `sha256:<hex>`."""
+
+
+class Ending(Struct, frozen=True):
+    """How a container ended; does not change any more until it is started again."""
+
+    exit_code: int
+    oom_killed: bool
+    finished: float | None
+
+
+def to_instance(listed: ListedContainer, ending: Ending | None = None) -> Instance | None:
+    """A listed container as an Instance; None for hooks and for what does not carry our labels. Health is not known
+    here."""
+    marks = listed.labels or {}
+    if marks.get(labels.KIND) != labels.INSTANCE:
+        return None
+    try:
+        slot, generation, attempt = (int(marks[key]) for key in (labels.SLOT, labels.GENERATION, labels.ATTEMPT))
+        app, service, release = marks[labels.APP], marks[labels.SERVICE], marks[labels.RELEASE]
+        port = int(marks[labels.PORT]) if labels.PORT in marks else None
+    except (KeyError, ValueError):
+        return None
+    state = _STATES.get(listed.state, InstanceState.UNKNOWN)
+    ended = state is InstanceState.EXITED
+    ending = ending or Ending(listed.exit_code, False, _past(listed.exited_at))
+    return Instance(
+        id=listed.id,
+        name=(listed.names or [listed.id])[0],
+        app=app,
+        service=service,
+        release=release,
+        fingerprint=marks.get(labels.FINGERPRINT, ""),
+        slot=slot,
+        generation=generation,
+        attempt=attempt,
+        state=state,
+        created=parse_time(listed.created) or 0.0,
+        started=_past(listed.started),
+        finished=ending.finished if ended else None,
+        exit_code=ending.exit_code if ended else None,
+        oom_killed=ended and ending.oom_killed,
+        backend=_backend(listed.id, listed.ports or (), port),
+    )
+
+
+def to_ending(inspected: InspectedContainer) -> Ending:
+    """How an inspected container ended."""
+    state = inspected.state
+    return Ending(state.exit_code, state.oom_killed, parse_time(state.finished))
+
+
+def parse_time(text: str) -> float | None:
+    """Go's RFC 3339 with nanoseconds as Unix seconds; None for Go's zero time and for nonsense."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.year > 1970 else None
+
+
+def by_id(instances: Iterable[Instance]) -> Mapping[str, Instance]:
+    return {instance.id: instance for instance in instances}
+
+
+def _past(seconds: int) -> float | None:
+    return float(seconds) if seconds > 0 else None
+
+
+def _backend(instance: str, ports: Iterable[PortMapping], port: int | None) -> Backend | None:
+    if port is None:
+        return None
+    for mapping in ports:
+        offset = port - mapping.container_port
+        local = mapping.host_ip in (labels.LOOPBACK, "localhost")
+        if local and mapping.protocol == "tcp" and 0 <= offset < max(1, mapping.range) and mapping.host_port:
+            return Backend(instance=instance, host=labels.LOOPBACK, port=mapping.host_port + offset)
+    return None
