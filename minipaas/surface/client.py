@@ -105,7 +105,7 @@ class Box:
         self, method: str, path: str, kind: type[T], body: object = None, query: dict[str, Any] | None = None
     ) -> T:
         """Send `body` (raw bytes, or anything that becomes JSON) and decode the answer as `kind`."""
-        return _decoded(self.raw(method, path, body, query), kind, self.address)
+        return self.understand(self.raw(method, path, body, query), kind)
 
     def raw(self, method: str, path: str, body: object = None, query: dict[str, Any] | None = None) -> bytes:
         """Like `call`; the body of the answer as it is. Raises what the box said, or Unreachable."""
@@ -115,6 +115,17 @@ class Box:
             wire.request(method, _target(path, query), None if body is None else data, headers)
             response = wire.getresponse()
             return self._checked(response)
+
+    def understand(self, body: bytes, kind: type[T]) -> T:
+        """An answer as `kind`. Raises MinipaasError when it is not one."""
+        try:
+            return from_json(body, kind)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+            raise MinipaasError(
+                f"cannot understand the answer of {self.address}: {error}",
+                hint="is it a box of the same version? compare with: minipaas version",
+                code="cli.answer",
+            ) from None
 
     # -- upload --------------------------------------------------------------------------------------------------
 
@@ -184,7 +195,7 @@ class Box:
         reader.sock.settimeout(self.limits.answer)
         response = http.client.HTTPResponse(reader)  # type: ignore[arg-type]  # it only calls makefile()
         response.begin()
-        return _decoded(self._checked(response), kind, self.address)
+        return self.understand(self._checked(response), kind)
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -290,19 +301,6 @@ def _target(path: str, query: dict[str, Any] | None) -> str:
 def segment(name: str) -> str:
     """A name as one segment of a path."""
     return quote(name, safe="")
-
-
-def _decoded(body: bytes, kind: type[T], address: Address) -> T:
-    if kind is bytes:
-        return body  # type: ignore[return-value]
-    try:
-        return from_json(body or b"null", kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise MinipaasError(
-            f"cannot understand the answer of {address}: {error}",
-            hint="is it a box of the same version? compare with: minipaas version",
-            code="cli.answer",
-        ) from None
 
 
 class _ErrorBody(msgspec.Struct):

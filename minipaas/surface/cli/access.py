@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from minipaas.model.typed import from_json
 from minipaas.surface.cli.options import box_options
 from minipaas.surface.cli.show import on_terminal, print_json, print_table, stamp
 from minipaas.surface.client import Box, segment
@@ -28,7 +27,7 @@ def new(name: str, role: str, to: str | None, as_json: bool) -> None:
     if as_json:
         print_json(made)
     elif on_terminal():
-        print(f"{made.secret}\n\nThis is shown once. Use it as: MINIPAAS_TOKEN=… minipaas --to http(s)://host:port …")
+        print(f"{made.secret}\n\nThis is shown once. Use it as: MINIPAAS_TOKEN=… minipaas … --to https://host:port")
     else:
         print(made.secret)
 
@@ -37,11 +36,12 @@ def new(name: str, role: str, to: str | None, as_json: bool) -> None:
 @box_options
 def listing(to: str | None, as_json: bool) -> None:
     """The tokens, without their secrets."""
-    answer = Box.at(to).raw("GET", "/tokens")
+    box = Box.at(to)
+    answer = box.raw("GET", "/tokens")
     if as_json:
         print_json(answer)
         return
-    rows = [[row.name, row.role.value, stamp(row.created)] for row in from_json(answer, Tokens).tokens]
+    rows = [[row.name, row.role.value, stamp(row.created)] for row in box.understand(answer, Tokens).tokens]
     if rows:
         print_table(["NAME", "ROLE", "CREATED"], rows)
     else:
@@ -61,17 +61,18 @@ def revoke(name: str, to: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("-n", "limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many.")
+@click.option("-n", "limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
 @click.option("--before", type=int, metavar="ID", help="Older than this row.")
 @box_options
 def audit(limit: int, before: int | None, to: str | None, as_json: bool) -> None:
     """Who did what to this box, when, from where, and what came of it. The newest first."""
-    answer = Box.at(to).raw("GET", "/audit", query={"limit": limit, "before": before})
+    box = Box.at(to)
+    answer = box.raw("GET", "/audit", query={"limit": limit, "before": before})
     if as_json:
         print_json(answer)
         return
     rows = [
         [str(row.id), stamp(row.at), row.actor, row.action, row.subject, row.origin, row.result]
-        for row in from_json(answer, Audit).rows
+        for row in box.understand(answer, Audit).rows
     ]
     print_table(["ID", "WHEN", "WHO", "DID", "TO WHAT", "FROM", "RESULT"], rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from minipaas.model.errors import Invalid
-from minipaas.model.typed import from_json
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.follow import conclude, follow, line_of
 from minipaas.surface.cli.options import box_options, json_option, sure
@@ -48,9 +47,9 @@ def status(app: str | None, to: str | None, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     elif app:
-        _print_app(box, from_json(answer, AppView))
+        _print_app(box, box.understand(answer, AppView))
     else:
-        _print_apps(box, from_json(answer, Apps))
+        _print_apps(box, box.understand(answer, Apps))
 
 
 def _print_apps(box: Box, apps: Apps) -> None:
@@ -165,7 +164,7 @@ def remove(app: str, volumes: bool, yes: bool, no_wait: bool, to: str | None, as
     box.raw("GET", path)
     data = "AND DELETE ITS VOLUMES with all data in them" if volumes else "and keep its volumes"
     sure(f"Remove {app} from {box.address} {data}?", yes)
-    accepted = box.call("DELETE", path, Accepted, query={"purge": "true" if volumes else None})
+    accepted = box.call("DELETE", path, Accepted, query={"volumes": "true" if volumes else None})
     _finish(box, accepted, no_wait, as_json, f"{app} is removed")
 
 
@@ -200,9 +199,9 @@ def changes(what: str | None, limit: int, to: str | None, as_json: bool) -> None
     if as_json:
         print_json(answer)
     elif one:
-        _print_change(from_json(answer, ChangeDetail))
+        _print_change(box.understand(answer, ChangeDetail))
     else:
-        rows = [_change_row(change) for change in from_json(answer, Changes).changes]
+        rows = [_change_row(change) for change in box.understand(answer, Changes).changes]
         if rows:
             print_table(["CHANGE", "APP", "WHAT", "STATE", "STARTED", "TOOK", "BY", "WHY"], rows)
         else:
@@ -238,19 +237,20 @@ _PREFIXES = ("cyan", "magenta", "yellow", "blue", "green")
 
 @click.command()
 @click.argument("name", metavar="APP[/SERVICE]")
-@click.option("-n", "lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Lines an instance.")
+@click.option("-n", "lines", type=click.IntRange(1, 2000), default=100, show_default=True, help="Lines an instance.")
 @box_options
 def logs(name: str, lines: int, to: str | None, as_json: bool) -> None:
     """The last lines that the instances of an app wrote."""
     app, slash, service = name.partition("/")
     if not app or (slash and not service):
         raise Invalid(f"cannot read {name!r}: it is not APP or APP/SERVICE", code="cli.logs")
-    query = {"service": service or None, "lines": lines}
-    answer = Box.at(to).raw("GET", f"/apps/{segment(app)}/logs", query=query)
+    query = {"service": service or None, "tail": lines}
+    box = Box.at(to)
+    answer = box.raw("GET", f"/apps/{segment(app)}/logs", query=query)
     if as_json:
         print_json(answer)
         return
-    told = from_json(answer, Logs).lines
+    told = box.understand(answer, Logs).lines
     instances = list(dict.fromkeys(line.instance for line in told))
     width = max(map(len, instances), default=0)
     for line in told:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from minipaas.model.change import ChangeKind, ChangeState
 from minipaas.model.errors import MinipaasError
-from minipaas.model.typed import from_json
 from minipaas.surface.cli.show import clean, on_terminal, paint, span
 from minipaas.surface.client import Box
 from minipaas.surface.wire import Accepted, EndEvent, StepEvent, StepView
@@ -129,14 +128,14 @@ def follow(box: Box, accepted: Accepted, as_json: bool) -> EndEvent:
         with watcher(as_json) as show:
             for event in box.events(accepted.events):
                 if event.name == "step":
-                    told = from_json(event.data, StepEvent)
+                    told = box.understand(event.data.encode(), StepEvent)
                     if told.state == "started":
                         show.started(told.step)
                     elif told.step.id not in seen_end:
                         seen_end.add(told.step.id)
                         show.ended(told.step)
                 elif event.name == "end":
-                    return from_json(event.data, EndEvent)
+                    return box.understand(event.data.encode(), EndEvent)
     except KeyboardInterrupt:
         if not as_json and on_terminal(sys.stderr):
             print(f"change {accepted.change} goes on; look with: minipaas changes {accepted.change}", file=sys.stderr)

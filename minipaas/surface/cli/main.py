@@ -82,6 +82,13 @@ class LazyGroup(click.Group):
             raise Invalid(f"cannot run {args[0]!r}: there is no such command", hint=hint, code="cli.command")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Ctrl-C ends a command without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, rows in SECTIONS.items():
             with formatter.section(title):

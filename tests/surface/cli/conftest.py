@@ -1,0 +1,194 @@
+"""A small real HTTP server that stands in for a box: a table of answers, on a Unix socket or TCP."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from minipaas.model.typed import to_json
+from minipaas.surface.cli.main import run
+
+
+class Seen:
+    """One request that arrived."""
+
+    def __init__(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> None:
+        self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Unix | _Tcp
+
+    def handle_expect_100(self) -> bool:
+        early = self.server.box.early
+        if early is None:
+            return super().handle_expect_100()
+        status, value = early
+        self._note(b"")
+        self.answer(status, value, close=True)
+        return False
+
+    def _note(self, body: bytes) -> None:
+        parts = urlsplit(self.path)
+        seen = Seen(self.command, parts.path, dict(parse_qsl(parts.query)), dict(self.headers.items()), body)
+        self.server.box.seen.append(seen)
+
+    def handle_any(self) -> None:
+        box = self.server.box
+        answer = box.answers.get(f"{self.command} {urlsplit(self.path).path}")
+        if callable(answer):
+            answer(self)
+            return
+        self._note(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if answer is None:
+            self.answer(404, error("missing", f"cannot find {self.path}: no such path"))
+        else:
+            self.answer(*answer)
+
+    do_GET = do_PUT = do_POST = do_DELETE = handle_any
+
+    def answer(self, status: int, value: object, close: bool = False) -> None:
+        body = value if isinstance(value, bytes) else to_json(value)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if close:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def note_without_body(self) -> None:
+        self._note(b"")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Quiet:
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that leave in the middle are part of the tests."""
+
+
+class _Unix(_Quiet, socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    box: FakeBox
+
+
+class _Tcp(_Quiet, socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    box: FakeBox
+
+
+Answer = tuple[int, object] | list[tuple[int, object]] | Callable[[Any], None]
+
+
+class FakeBox:
+    """`answers["GET /api/v1/apps"] = (200, struct)`; a list gives one answer a request; a function does it by hand."""
+
+    def __init__(self, server: _Unix | _Tcp, url: str) -> None:
+        self.url = url
+        self.answers: dict[str, Answer] = {}
+        self.early: tuple[int, object] | None = None
+        """The answer instead of `100 Continue`."""
+        self.seen: list[Seen] = []
+        self._server = server
+        server.box = self
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def requests(self) -> list[str]:
+        return [f"{seen.method} {seen.path}" for seen in self.seen]
+
+
+def error(kind: str, message: str = "cannot do it: because", hint: str = "", code: str = "some.rule") -> object:
+    """The body of a refusal."""
+    return {"error": {"kind": kind, "code": code, "message": message, "hint": hint}}
+
+
+class Boxes:
+    """Makes fake boxes and closes them at the end."""
+
+    error = staticmethod(error)
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._made: list[FakeBox] = []
+
+    def unix(self, name: str = "minipaas.sock") -> FakeBox:
+        path = self._directory / name
+        return self._keep(FakeBox(_Unix(str(path), _Handler), f"unix://{path}"))
+
+    def tcp(self, tls: ssl.SSLContext | None = None) -> FakeBox:
+        server = _Tcp(("127.0.0.1", 0), _Handler)
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        scheme = "https" if tls else "http"
+        return self._keep(FakeBox(server, f"{scheme}://127.0.0.1:{server.server_address[1]}"))
+
+    def _keep(self, box: FakeBox) -> FakeBox:
+        self._made.append(box)
+        return box
+
+    def close(self) -> None:
+        for box in self._made:
+            box.close()
+
+
+@pytest.fixture
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
+    made = Boxes(tmp_path_factory.mktemp("b"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def box(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> FakeBox:
+    """A fake box that the command line finds without --to."""
+    made = boxes.unix()
+    monkeypatch.setenv("MINIPAAS_HOST", made.url)
+    return made
+
+
+class Outcome:
+    """What a user would notice."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def minipaas(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """`minipaas("status", "--json")` in this process."""
+    for name in ("MINIPAAS_TOKEN", "MINIPAAS_DEBUG", "MINIPAAS_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def serve(config: object, data: Path) -> int:
+        print(config, data)
+        return 0
+
+    def call(*args: str) -> Outcome:
+        capsys.readouterr()
+        code = run(args, serve=serve)
+        told = capsys.readouterr()
+        return Outcome(code, told.out, told.err)
+
+    return call
