@@ -15,6 +15,7 @@ import hashlib
 import os
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -86,7 +87,7 @@ def read_archive(archive: BinaryIO, store: Path, on_bytes: Callable[[int], None]
     """
     try:
         members = _unpack(archive, store, on_bytes)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError) as error:
         raise Invalid(f"cannot read the exported image: {error}", code="author.archive") from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -142,16 +143,19 @@ def _store(source: IO[bytes], store: Path) -> _Member:
 
 def _plain(packed: _Hashed) -> Iterator[bytes]:
     """The content, decompressed when it is gzip or zstd; afterwards `packed` was read to its end."""
+    import zstandard
+
     magic = packed.peek()
     reader: Any = packed
     if magic.startswith(_GZIP):
         reader = gzip.GzipFile(fileobj=cast(Any, packed), mode="rb")
     elif magic == _ZSTD:
-        import zstandard
-
         reader = zstandard.ZstdDecompressor().stream_reader(cast(Any, packed), read_across_frames=True)
-    while chunk := reader.read(_CHUNK):
-        yield chunk
+    try:
+        while chunk := reader.read(_CHUNK):
+            yield chunk
+    except (zlib.error, zstandard.ZstdError, EOFError, gzip.BadGzipFile) as error:
+        raise _broken(f"a layer does not decompress: {error}") from None
     while packed.read(_CHUNK):
         pass
 
@@ -169,8 +173,11 @@ class _Hashed:
         return self._ahead
 
     def read(self, size: int = -1) -> bytes:
-        ahead, self._ahead = self._ahead, b""
-        data = ahead + self._source.read(max(size - len(ahead), 0) if size >= 0 else -1)
+        if self._ahead:
+            end = size if size >= 0 else len(self._ahead)
+            data, self._ahead = self._ahead[:end], self._ahead[end:]
+        else:
+            data = self._source.read(size)
         self.digest.update(data)
         return data
 

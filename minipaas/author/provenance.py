@@ -18,8 +18,8 @@ from minipaas.author.version import own_version
 from minipaas.model.spec import AppSpec
 from minipaas.model.typed import to_json
 
-BUILD_TYPE = "urn:minipaas:bundle-build:v1"
-BUILDER = "urn:minipaas:author"
+BUILD_TYPE = "https://minipaas.dev/bundle-build/v1"
+BUILDER = "https://minipaas.dev/author"
 
 
 class Inputs(Struct, frozen=True, kw_only=True):

@@ -83,7 +83,8 @@ def _tree_digest(directory: Path) -> str:
     total = hashlib.sha256()
     for path, info in sorted(_files(directory)):
         if stat.S_ISLNK(info.st_mode):
-            kind, content = "link", hashlib.sha256(os.readlink(directory / path).encode()).hexdigest()
+            target = os.readlink(directory / path)  # noqa: PTH115 (Path would tidy it up)
+            kind, content = "link", hashlib.sha256(os.fsencode(target)).hexdigest()
         else:
             kind = "exec" if info.st_mode & stat.S_IXUSR else "file"
             with (directory / path).open("rb") as file:
