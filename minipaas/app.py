@@ -15,6 +15,7 @@ from pathlib import Path
 from minipaas.control.control import Control
 from minipaas.control.lock import DataLock
 from minipaas.engine.engine import Engine
+from minipaas.engine.socket import OwnService, find_socket
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.config import Config, parse_listen
 from minipaas.model.errors import MinipaasError
@@ -68,12 +69,17 @@ async def _serve(config: Config, data: Path) -> None:
 async def box(config: Config, data: Path) -> AsyncIterator[tuple[Control, Surface]]:
     """A box with every room started, each after what it needs, and stopped in the reverse order."""
     async with contextlib.AsyncExitStack() as stack:
-        registry = Registry.open(data / "registry.db")
-        stack.push_async_callback(registry.close)
         blobs = BlobStore(data)
         blobs.clear_staging()
+        registry = Registry.open(data / "registry.db", on_full=blobs.ballast.release)
+        stack.push_async_callback(registry.close)
         news = _News()
-        engine = await Engine.connect(config.podman.socket, data=data, box=registry.box_id, on_news=news)
+        socket_path = find_socket(config.podman.socket)
+        if socket_path is None:
+            service = OwnService(data, on_restart=news)
+            stack.push_async_callback(service.stop)
+            socket_path = await service.start()
+        engine = await Engine.connect(socket_path, data=data, box=registry.box_id, on_news=news)
         stack.push_async_callback(engine.close)
         distribution = Distribution(blobs)
         await distribution.start()

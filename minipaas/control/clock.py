@@ -22,7 +22,7 @@ def clock_synced() -> bool:
     """Whether the kernel says that something (NTP, PTP, GPS) keeps the clock right."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
-        state = libc.adjtimex(ctypes.byref(_Timex()))
+        state = int(libc.adjtimex(ctypes.byref(_Timex())))
     except (OSError, AttributeError):
         return False
     return 0 <= state < _TIME_ERROR

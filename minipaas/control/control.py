@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -23,6 +24,9 @@ from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
 from minipaas.model.observed import Observed
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from minipaas.bundle.root import TrustRoot
 
 log = logging.getLogger(__name__)
 
@@ -92,18 +96,21 @@ class Control:
                 await self._reconciler.probed.wait()
 
     async def receive_bundle(
-        self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool = False
+        self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, authority: str
     ) -> Change:
-        """Verify, store and accept a bundle, and begin to deploy it. Returns the change. A refusal is audited."""
+        """Verify, store and accept a bundle, and begin to deploy it. `authority`: `signature` when nothing but that
+        speaks for the sender. Returns the change. A refusal is audited."""
         try:
-            change = await self._intake.accept(stream, length, actor=actor, origin=origin, by_signature=by_signature)
+            change = await self._intake.accept(
+                stream, length, actor=actor, origin=origin, by_signature=authority == "signature"
+            )
         except MinipaasError as error:
             await self._audit_refusal(actor, "deploy", "a bundle", origin, error)
             raise
         self.wake()
         return change
 
-    async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
+    async def rollback(self, app: str, to: str | None, actor: str, origin: str) -> Change:
         """Begin to go back to an earlier release: the last confirmed one before, or `to`. Needs no network."""
         try:
             change = await self.registry.rollback(app, to=to, actor=actor, origin=origin, now=time.time())
@@ -113,7 +120,7 @@ class Control:
         self.wake()
         return change
 
-    async def remove(self, app: str, *, purge: bool, actor: str, origin: str) -> Change:
+    async def remove(self, app: str, purge: bool, actor: str, origin: str) -> Change:
         """Begin to remove an app; its volumes too if `purge`."""
         try:
             change = await self.registry.remove(app, purge=purge, actor=actor, origin=origin, now=time.time())
@@ -123,8 +130,8 @@ class Control:
         self.wake()
         return change
 
-    async def add_root(self, root: bytes, *, actor: str, origin: str) -> int:
-        """Trust a root.json: the first one as it is, a later one only when the trusted one signed it. Its version."""
+    async def add_root(self, root: bytes, actor: str, origin: str) -> TrustRoot:
+        """Trust a root.json: the first one as it is, a later one only when the trusted one signed it."""
         from minipaas.bundle.root import check_chain, check_first
 
         roots = await self.registry.roots()
@@ -134,7 +141,7 @@ class Control:
             await self._audit_refusal(actor, "trust", "a root", origin, error)
             raise
         await self.registry.add_roots([(checked.version, root)], actor, origin)
-        return checked.version
+        return checked
 
     async def log_tail(self, app: str, service: str | None, lines: int) -> list[LogLine]:
         """The last lines of every instance of an app or of one service, dead ones included, oldest container first."""
@@ -172,12 +179,13 @@ class Control:
             version = await self.registry.newer(version, COLLECT_EVERY)
 
     async def _collect_garbage(self) -> None:
+        await self._reconciler.probed.wait()
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(COLLECT_EVERY):
-                    await self._collect.wait()
             self._collect.clear()
             try:
                 await self._garbage.collect(self.observed)
             except MinipaasError as error:
                 log.warning("cannot collect garbage: %s", error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COLLECT_EVERY):
+                    await self._collect.wait()

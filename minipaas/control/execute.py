@@ -13,8 +13,10 @@ from typing import Protocol, assert_never
 from msgspec.structs import replace
 
 from minipaas.engine.engine import Engine
+from minipaas.engine.hook import hook_name
 from minipaas.ingress.ingress import Ingress
-from minipaas.model.errors import EngineDown, EngineError, MinipaasError
+from minipaas.model.change import ChangeKind, ChangeState
+from minipaas.model.errors import Deadline, EngineDown, EngineError, MinipaasError
 from minipaas.model.route import RouteEntry
 from minipaas.model.steps import (
     Drain,
@@ -36,7 +38,7 @@ from minipaas.model.steps import (
     SwitchRelease,
     WakeInstance,
 )
-from minipaas.plan.lifecycle import Event, advance, pointers
+from minipaas.plan.lifecycle import Event, advance
 from minipaas.registry.registry import Registry
 
 PROOF_PATIENCE = 10.0
@@ -44,6 +46,8 @@ PROOF_PATIENCE = 10.0
 PROOF_TIMEOUT = 5.0
 PROOF_PAUSE = 0.1
 LOG_LINES = 20
+SUPERSEDED = "superseded"
+"""The message of a cancellation that ends a step for good, not only until the box runs again."""
 
 
 class Broke(MinipaasError):
@@ -122,12 +126,25 @@ class Executor:
                 assert_never(step)
 
     async def _run_hook(self, step: RunHook) -> None:
-        result = await self._engine.run_hook(step.launch, step.change, step.timeout)
+        try:
+            result = await self._engine.run_hook(step.launch, step.change, step.timeout)
+        except Deadline as error:
+            raise Broke(error.message) from error
+        except asyncio.CancelledError as cancelled:
+            # Superseded: nobody will ask for its result. When the box only stops, the hook goes on and is found again.
+            if SUPERSEDED in cancelled.args:
+                await self._end_hook(hook_name(step.app, step.service, step.change))
+            raise
         if result.exit_code != 0:
             reason = f"the release hook of {step.service} exited with code {result.exit_code}"
             raise Broke(reason, output=result.output_tail)
         change = await self._registry.change(step.change)
         await self._registry.save_change(replace(change, hooks_done=(*change.hooks_done, step.service)))
+
+    async def _end_hook(self, name: str) -> None:
+        container = await self._engine.find(name)
+        if container is not None:
+            await self._engine.remove(container, name)
 
     async def _start(self, step: StartInstance) -> None:
         instance = await self._engine.create(step.launch)
@@ -193,4 +210,9 @@ class Executor:
     async def _finish(self, step: FinishChange) -> None:
         change = await self._registry.change(step.change)
         ended = advance(change, Event(step.event), time.time(), step.reason)
-        await self._registry.save_change(ended, **pointers(change, ended))
+        if change.kind is ChangeKind.REMOVE:
+            await self._registry.save_change(ended, forget_app=True)
+        elif ended.state is ChangeState.DONE:
+            await self._registry.save_change(ended, serving=change.target, good=change.target)
+        else:
+            await self._registry.save_change(ended, serving=change.fallback)

@@ -28,7 +28,7 @@ class Garbage:
         self._keep = keep
 
     async def collect(self, observed: Observed) -> int:
-        """One collection. Returns the bytes freed in the blob store."""
+        """One collection, and the ballast put back where there is room. Returns the bytes freed in the blob store."""
         async with self._store:
             desired = {app.app: app for app in (await self._registry.desired()).apps}
             kept: list[Release] = []
@@ -42,6 +42,7 @@ class Garbage:
                     await self._registry.retire(app, [release.digest for release in drop])
             needed = await self._registry.needed_blobs()
             freed = await asyncio.to_thread(self._blobs.sweep, needed)
+            await asyncio.to_thread(self._blobs.ballast.restore)
         await self._remove_images(kept, gone, observed)
         return freed
 

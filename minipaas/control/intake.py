@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import BinaryIO
 
-from minipaas.bundle.receive import Limits, receive
+from minipaas.bundle.receive import receive
 from minipaas.bundle.verify import Trust, Verdict
 from minipaas.control.clock import trusted_time
 from minipaas.control.pipe import ChunkPipe
@@ -16,9 +18,11 @@ from minipaas.model.errors import Deadline, MinipaasError, NoSpace, Refused
 from minipaas.model.units import human_bytes
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
+from minipaas.registry.trust import numbered
 
 SILENCE = 60.0
 """Seconds without a byte after which an upload is given up."""
+READ_AHEAD = 1024 * 1024
 COPIES = 2
 """A new layer lies on disk twice: in the blob store and unpacked in Podman's."""
 
@@ -39,24 +43,23 @@ class Intake:
         """Take in one bundle. `length` in bytes, or None. Raises Refused, NoSpace, Deadline: nothing is kept."""
         if length is not None and length > self._limits.bundle:
             raise self._too_large()
-        trust = await self._trust()
+        roots = await self._registry.roots()
+        trust = await self._trust(roots)
         with self._blobs.stage() as staging:
             admit = self._admission(staging.has)
-            verdict = await self._receive(
-                stream, lambda pipe: receive(pipe, staging, trust, Limits(), on_verified=admit)
-            )
+            verdict = await self._receive(stream, lambda file: receive(file, staging, trust, on_verified=admit))
             async with self.store:
                 await asyncio.to_thread(staging.publish)
                 return await self._registry.accept(
                     verdict.release,
-                    new_roots=verdict.new_roots,
+                    new_roots=[root for _, root in verdict.new_roots],
+                    trusted_root=numbered(roots[-1])[0],
                     actor=f"signature {verdict.release.signers[0][:12]}" if by_signature else actor,
                     origin=origin,
                     now=time.time(),
                 )
 
-    async def _trust(self) -> Trust:
-        roots = await self._registry.roots()
+    async def _trust(self, roots: Sequence[bytes]) -> Trust:
         if not roots:
             raise Refused(
                 "cannot accept a bundle: this box trusts nobody yet",
@@ -87,11 +90,11 @@ class Intake:
 
         return admit
 
-    async def _receive(self, stream: AsyncIterator[bytes], work: Callable[[ChunkPipe], Verdict]) -> Verdict:
+    async def _receive(self, stream: AsyncIterator[bytes], work: Callable[[BinaryIO], Verdict]) -> Verdict:
         """Feed the stream to `work` in a thread. An early refusal does not wait for the rest of the stream."""
         pipe = ChunkPipe()
         loop = asyncio.get_running_loop()
-        working = loop.run_in_executor(None, work, pipe)
+        working = loop.run_in_executor(None, work, io.BufferedReader(pipe, READ_AHEAD))
         feeding = loop.create_task(self._feed(stream, pipe), name="upload")
         try:
             return await asyncio.shield(working)
@@ -100,7 +103,7 @@ class Intake:
             raise
         finally:
             feeding.cancel()
-            await asyncio.wait([working, feeding])
+            await asyncio.gather(working, feeding, return_exceptions=True)
 
     async def _feed(self, stream: AsyncIterator[bytes], pipe: ChunkPipe) -> None:
         total = 0

@@ -7,6 +7,7 @@ for a growing time; every step is journaled; every task is held by the group tha
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from minipaas.control.execute import Broke, Executor
+from minipaas.control.execute import SUPERSEDED, Broke, Executor
 from minipaas.model.change import ChangeState
 from minipaas.model.errors import EngineDown, MinipaasError
 from minipaas.model.steps import (
@@ -72,11 +73,11 @@ class Lanes:
             lane = self._lanes.get(plan.app)
             if lane is not None:
                 if lane.change != plan.change:
-                    lane.task.cancel("superseded")
+                    lane.task.cancel(SUPERSEDED)
             elif plan.steps and self._rested(plan):
                 task = self._group.create_task(self._drive(plan), name=f"lane {plan.app}")
                 self._lanes[plan.app] = _Lane(plan.change, task)
-                task.add_done_callback(lambda _, app=plan.app: self._ended(app))
+                task.add_done_callback(functools.partial(self._ended, plan.app))
         waits = [rest.until - time.monotonic() for rest in self._rests.values()]
         return max(0.0, min(waits)) if waits else None
 
@@ -89,7 +90,7 @@ class Lanes:
         rest = self._rests.get(plan.app)
         return rest is None or rest.change != plan.change or rest.until <= time.monotonic()
 
-    def _ended(self, app: str) -> None:
+    def _ended(self, app: str, _: asyncio.Task[None]) -> None:
         del self._lanes[app]
         self._wake()
 

@@ -17,7 +17,7 @@ from minipaas.engine.engine import Engine
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.change import Desired
 from minipaas.model.errors import MinipaasError
-from minipaas.model.observed import HealthState, Observed
+from minipaas.model.observed import HealthState, Instance, Observed
 from minipaas.model.spec import Health, effective_health
 from minipaas.plan.launches import fingerprints
 from minipaas.plan.planner import plan
@@ -74,7 +74,7 @@ class Reconciler:
         """One round. Returns the seconds until the next look is due at the latest."""
         desired = await self._registry.desired()
         self.observed = await self.look(desired)
-        if all(one.health is not HealthState.UNKNOWN for one in self.observed.instances if one.running):
+        if all(_probed(one) for one in self.observed.instances if one.running):
             self.probed.set()
         now = time.time()
         plans = plan(desired, self.observed, now)
@@ -120,3 +120,10 @@ class Reconciler:
                     checks.setdefault((release.app, service, fingerprint), check)
         self._prints = seen
         return checks
+
+
+def _probed(instance: Instance) -> bool:
+    """Whether something is known of its health."""
+    if instance.health is HealthState.STARTING:
+        return bool(instance.health_detail)
+    return instance.health is not HealthState.UNKNOWN

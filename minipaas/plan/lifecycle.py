@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from minipaas.model.change import Change, ChangeKind, ChangeState
+from minipaas.model.change import Change, ChangeState
 
 REVERT_PATIENCE = 120.0
 """Seconds that bringing the last good release back may take."""
@@ -64,12 +64,3 @@ def advance(change: Change, event: Event, now: float, reason: str = "") -> Chang
         deadline=now + REVERT_PATIENCE if event is Event.BROKE else change.deadline,
         ended=None if state.active else now,
     )
-
-
-def pointers(change: Change, ended: Change) -> dict[str, str | bool | None]:
-    """How the app's serving and good releases move when `change` has ended as `ended`."""
-    if change.kind is ChangeKind.REMOVE:
-        return {"forget_app": True}
-    if ended.state is ChangeState.DONE:
-        return {"serving": change.target, "good": change.target}
-    return {"serving": change.fallback}

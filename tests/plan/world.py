@@ -37,7 +37,7 @@ from minipaas.model.steps import (
     SwitchRelease,
     WakeInstance,
 )
-from minipaas.plan.lifecycle import Event, advance, pointers
+from minipaas.plan.lifecycle import Event, advance
 from minipaas.plan.planner import AppPlan, plan
 from minipaas.plan.slots import failed
 
@@ -284,13 +284,12 @@ class World:
     def _finish(self, step: FinishChange) -> None:
         assert self.change is not None
         ended = advance(self.change, Event(step.event), self.now, step.reason)
-        moved = pointers(self.change, ended)
-        if moved.get("forget_app"):
+        if ended.kind is ChangeKind.REMOVE:
             self.app, self.serving, self.good = "", None, None
+        elif ended.state is ChangeState.DONE:
+            self.serving = self.good = self.releases[str(ended.target)]
         else:
-            self.serving = self.releases.get(str(moved["serving"])) if moved["serving"] else None
-            if "good" in moved:
-                self.good = self.releases[str(moved["good"])]
+            self.serving = self.good
         self.ended.append(ended)
         self.change = None
 
