@@ -11,7 +11,6 @@ import http.client
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from kit.box import (
@@ -61,10 +60,10 @@ def main() -> int:
 
 
 def _run(stack: contextlib.ExitStack, once: bool) -> None:
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="minipaas-demo-")))
     with step("start a private Podman") as told:
         podman = stack.enter_context(PrivatePodman())
         told.detail = podman.run("version", "--format", "{{.Version}}").strip()
+    directory = podman.directory / "demo"  # so that whatever cleans up after this Podman takes it along
     program = Program(podman)
     with step("make the base image from Debian packages", slow="half a minute the first time, then cached"):
         source = prepare("guestbook", podman)

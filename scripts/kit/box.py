@@ -150,7 +150,7 @@ class Author:
         self.program = program
         directory.mkdir(parents=True, exist_ok=True)
         self.key = directory / "release.key"
-        self.public = directory / "release.pub"
+        self.public = directory / "release.key.pub"
         self.root = directory / "root.json"
 
     def make_keys(self) -> None:
@@ -279,18 +279,19 @@ class Box:
         parts = [f"--- serve ({self.directory})", self.tail(120)]
         with contextlib.suppress(Exception):
             for row in self.api("/changes?limit=5")["changes"]:
-                detail = self.api(f"/changes/{row['id']}")
-                change = detail["change"]
-                parts.append(
-                    f"--- change {change['id']}: {change['kind']} {change['app']} {change['state']}: {change['reason']}"
-                )
-                parts += [
-                    f"    {'?' if one['ok'] is None else 'ok' if one['ok'] else 'FAILED'}  {one['title']}  {one['detail']}"
-                    for one in detail["steps"]
-                ]
+                parts += _story_of(self.api(f"/changes/{row['id']}"))
         with contextlib.suppress(Exception):
             parts += ["--- containers", self.program.podman.run("ps", "-a")]
         return "\n".join(parts)
+
+
+def _story_of(detail: Any) -> list[str]:
+    change = detail["change"]
+    parts = [f"--- change {change['id']}: {change['kind']} {change['app']} {change['state']}: {change['reason']}"]
+    for one in detail["steps"]:
+        word = {None: "?", True: "ok", False: "FAILED"}[one["ok"]]
+        parts.append(f"    {word}  {one['title']}  {one['detail']}")
+    return parts
 
 
 def prepare(example: str, podman: PrivatePodman) -> Path:

@@ -204,7 +204,8 @@ def clean(directory: Path) -> None:
                 )
     end_processes(str(directory))
     for bridge in bridges:
-        if Path(f"/sys/class/net/{bridge}/brif").is_dir() and not os.listdir(f"/sys/class/net/{bridge}/brif"):
+        ports = Path(f"/sys/class/net/{bridge}/brif")
+        if ports.is_dir() and not any(ports.iterdir()):
             subprocess.run(["ip", "link", "delete", bridge], capture_output=True, timeout=30, check=False)
     unmount(directory)
     shutil.rmtree(directory, ignore_errors=True)

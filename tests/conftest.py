@@ -1,0 +1,36 @@
+"""What all tests share: e2e tests run one after the other, on one worker; the summary says what was tested."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+KINDS = {"e2e": "on real Podman", "strangers": "other people's tools"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One private Podman serves all e2e tests, so they share a worker."""
+    for item in items:
+        if item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.xdist_group("podman"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of which kind, above pytest's own closing line."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            kind = next((word for mark, word in KINDS.items() if mark in report.keywords), "unit tests")
+            counts[kind, outcome] += 1
+    if not counts:
+        return
+    terminalreporter.section("what was tested")
+    for kind in ("unit tests", *KINDS.values()):
+        told = [
+            f"{counts[kind, outcome]} {outcome}"
+            for outcome in ("passed", "failed", "error", "skipped")
+            if counts[kind, outcome]
+        ]
+        if told:
+            terminalreporter.write_line(f"{kind:22} {', '.join(told)}")

@@ -1,0 +1,60 @@
+"""Steady requests through the ingress while something else goes on."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+from types import TracebackType
+
+from kit.box import Box
+
+_VERSION = re.compile(rb"version (\d+\.\d+\.\d+)")
+
+
+class Load:
+    """`with Load(box, host) as load:` sends request after request from some threads, each with its own connection."""
+
+    def __init__(self, box: Box, host: str, *, path: str = "/", threads: int = 3) -> None:
+        self.box = box
+        self.host = host
+        self.path = path
+        self.count = 0
+        self.failures: list[str] = []
+        self.versions: list[str] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.box.ingress, timeout=15)
+        while not self._stop.is_set():
+            try:
+                connection.request("GET", self.path, headers={"Host": self.host})
+                response = connection.getresponse()
+                body = response.read()
+                failure = "" if response.status == 200 else f"{response.status}: {body[:200]!r}"
+            except (OSError, http.client.HTTPException) as error:
+                body, failure = b"", repr(error)
+                connection.close()
+            found = _VERSION.search(body)
+            with self._lock:
+                self.count += 1
+                if failure:
+                    self.failures.append(failure)
+                if found and (not self.versions or self.versions[-1] != found[1].decode()):
+                    self.versions.append(found[1].decode())
+            self._stop.wait(0.01)
+        connection.close()
