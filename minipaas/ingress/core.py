@@ -1,0 +1,155 @@
+"""What all connections share: the route table of this instant, the pools, the limits, one clock.
+
+Time-outs are checked by one tick for all connections instead of a timer each: a request then costs no timer at all.
+`now` is the loop's time at the last tick; it stands still only while there is no connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from minipaas.ingress import pages
+from minipaas.ingress.client import IDLE, Client, patience_of
+from minipaas.ingress.counters import Tally
+from minipaas.ingress.limits import Limits
+from minipaas.ingress.pool import Pool
+from minipaas.ingress.table import RouteTable, Target
+from minipaas.ingress.upstream import Upstream
+from minipaas.model.route import Backend, RouteEntry
+
+
+class Core:
+    """One a process. Lives on one event loop; nothing here is for other threads."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.table = RouteTable()
+        self.pools: dict[Backend, Pool] = {}
+        self.clients: set[Client] = set()
+        self.room = limits.connections
+        """How many clients at once."""
+        self.closing = False
+        self.now = 0.0
+        self.accepted = self.turned_away = self.refused = self.unrouted = 0
+        self.loop: asyncio.AbstractEventLoop
+        self._ticking: asyncio.TimerHandle | None = None
+        self._patience = patience_of(limits)
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._gone: asyncio.Future[None] | None = None
+
+    # -- routes
+
+    def swap(self, entries: Iterable[RouteEntry]) -> None:
+        """Make `entries` the table. Counts of routes that stay go on; pools of instances that went are retired."""
+        tallies = {(t.entry.route, t.entry.app, t.entry.service): t.tally for t in self.table.targets}
+        targets = []
+        named: set[Backend] = set()
+        for entry in entries:
+            key = (entry.route, entry.app, entry.service)
+            named.update(entry.backends)
+            targets.append(Target(entry, tuple(map(self.pool, entry.backends)), tallies.get(key) or Tally()))
+        self.table = RouteTable(targets)
+        for backend, pool in tuple(self.pools.items()):
+            if backend in named:
+                pool.retired = False
+            elif not pool.retired:
+                pool.retire()
+
+    def pool(self, backend: Backend) -> Pool:
+        """The pool of an instance; made when there is none."""
+        pool = self.pools.get(backend)
+        if pool is None:
+            pool = self.pools[backend] = Pool(self, backend)
+        return pool
+
+    def forget(self, pool: Pool) -> None:
+        """A retired pool has nothing left in flight."""
+        if self.pools.get(pool.backend) is pool:
+            del self.pools[pool.backend]
+
+    # -- connections
+
+    def connect(self, pool: Pool, client: Client) -> asyncio.Task[None]:
+        """Open a connection to an instance for `client`, which hears how it went; cancel the task to give up."""
+        task = self.loop.create_task(self._connect(pool, client), name=f"ingress-connect-{pool.backend.port}")
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return task
+
+    async def _connect(self, pool: Pool, client: Client) -> None:
+        backend = pool.backend
+        try:
+            async with asyncio.timeout(self.limits.connect):
+                _, upstream = await self.loop.create_connection(lambda: Upstream(pool), backend.host, backend.port)
+        except TimeoutError:
+            client.not_connected(pages.NO_CONNECT)
+        except OSError:
+            client.not_connected(pages.REFUSED)
+        else:
+            client.connected(upstream)
+
+    def joined(self, client: Client) -> bool:
+        """A client connected; False when there is no room for it."""
+        if self._ticking is None:
+            self.now = self.loop.time()
+            self._ticking = self.loop.call_later(self.limits.tick, self._tick)
+        self.accepted += 1
+        if len(self.clients) >= self.room:
+            self._shed()
+        room = len(self.clients) < self.room
+        self.turned_away += not room
+        self.clients.add(client)
+        return room
+
+    def left(self, client: Client) -> None:
+        """A client is gone."""
+        self.clients.discard(client)
+        if not self.clients and self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    def _shed(self) -> None:
+        """Let the idle ones go, those silent longest first, to make room for a sixteenth."""
+        idle = sorted((client for client in self.clients if client.idle), key=lambda client: client.since)
+        for client in idle[: max(1, self.room // 16)]:
+            client.cut()
+
+    # -- time
+
+    def _tick(self) -> None:
+        self.now = now = self.loop.time()
+        patience, send_gap = self._patience, self.limits.send_gap
+        for client in tuple(self.clients):
+            if now - client.since > (send_gap if client.stalled else patience[client.state]):
+                client.expired()
+        idle = False
+        for pool in tuple(self.pools.values()):
+            for upstream in tuple(pool.idle):
+                if now - upstream.since > self.limits.upstream_keep:
+                    upstream.drop()
+                else:
+                    idle = True
+        self._ticking = self.loop.call_later(self.limits.tick, self._tick) if self.clients or idle else None
+
+    # -- the end
+
+    async def close(self, drain: float) -> None:
+        """Let requests under way finish for `drain` seconds, then cut what is left."""
+        self.closing = True
+        for client in tuple(self.clients):
+            if client.state == IDLE:
+                client.part()
+        if self.clients:
+            self._gone = self.loop.create_future()
+            await asyncio.wait((self._gone,), timeout=drain)
+        for client in tuple(self.clients):
+            client.cut()
+        for task in tuple(self._connecting):
+            task.cancel()
+        if self._connecting:
+            await asyncio.wait(tuple(self._connecting), timeout=1.0)
+        for pool in tuple(self.pools.values()):
+            pool.retire()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None

@@ -1,0 +1,157 @@
+"""The ingress as the rest of minipaas sees it: routes in, requests through, drain, proofs, counters.
+
+What always holds: a request is answered by the table as it was when its head was complete; `set_app` takes effect for
+all routes of the app at once; nothing here raises because of what a client or an instance sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection, Sequence
+
+from minipaas.ingress.client import Client
+from minipaas.ingress.core import Core
+from minipaas.ingress.counters import IngressCounters, Tally, picture
+from minipaas.ingress.limits import Limits, connections_allowed
+from minipaas.ingress.listen import bind
+from minipaas.ingress.proof import ProofResult, ask
+from minipaas.ingress.table import Target
+from minipaas.model.errors import MinipaasError
+from minipaas.model.route import Backend, Route, RouteEntry
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_READ_LIMIT = 128 * 1024
+
+
+class Ingress:
+    """An HTTP/1.1 reverse proxy. All methods are for the event loop that `start` ran on."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._core = Core(limits or Limits())
+        self._apps: dict[str, tuple[RouteEntry, ...]] = {}
+        self._servers: list[asyncio.Server] = []
+        self.addresses: tuple[tuple[str, int], ...] = ()
+        """Where it listens: (IP address, port)."""
+
+    async def start(self, listen: Sequence[tuple[str, int]]) -> None:
+        """Listen on these (IP address, port) pairs; port 0 is any free one. Raises MinipaasError when one cannot be
+        had, and then listens nowhere."""
+        core = self._core
+        core.loop = asyncio.get_running_loop()
+        core.room = connections_allowed(core.limits)
+        sockets = bind(listen, core.limits.backlog)
+        for sock in sockets:
+            server = await core.loop.create_server(lambda: Client(core), sock=sock, backlog=core.limits.backlog)
+            self._servers.append(server)
+        self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+
+    async def close(self, drain: float) -> None:
+        """Accept nothing more, let requests under way end for at most `drain` seconds, close everything."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        self.addresses = ()
+        await self._core.close(drain)
+
+    # -- routes
+
+    def set_app(self, app: str, entries: tuple[RouteEntry, ...]) -> None:
+        """Replace all routes of an app in one swap; none takes them down."""
+        for entry in entries:
+            if entry.app != app:
+                raise MinipaasError(f"cannot set the routes of {app}: {entry.route} belongs to {entry.app}")
+        if entries:
+            self._apps[app] = entries
+        else:
+            self._apps.pop(app, None)
+        self._core.swap(entry for owned in self._apps.values() for entry in owned)
+
+    def routes(self) -> tuple[RouteEntry, ...]:
+        """The table now, sorted."""
+        return self._core.table.entries
+
+    def counters(self) -> IngressCounters:
+        """All counts at this instant."""
+        core = self._core
+        return IngressCounters(
+            connections=len(core.clients),
+            accepted=core.accepted,
+            turned_away=core.turned_away,
+            refused=core.refused,
+            unrouted=core.unrouted,
+            routes=tuple(picture(t.entry.route, t.entry.app, t.entry.service, t.tally) for t in core.table.targets),
+            instances={pool.backend.instance: pool.in_flight for pool in core.pools.values()},
+        )
+
+    async def drain(self, instances: Collection[str], timeout: float) -> bool:  # noqa: ASYNC109 (the contract of the room)
+        """Wait until no request is in flight to these instances (container ids), at most `timeout` seconds; then
+        close the tunnels (WebSockets) to them that are left. Returns whether all had ended by themselves."""
+        pools = [pool for pool in self._core.pools.values() if pool.backend.instance in instances]
+        try:
+            async with asyncio.timeout(timeout):
+                for pool in pools:
+                    await pool.quiet()
+        except TimeoutError:
+            for pool in pools:
+                for client in tuple(pool.tunnels):
+                    client.part()
+            return False
+        return True
+
+    # -- proofs
+
+    async def prove(self, backend: Backend, host: str, path: str, timeout: float) -> ProofResult:  # noqa: ASYNC109
+        """GET `path` of `host` from one instance, routed or not, through the data path that clients use. The request
+        comes over a socket pair: no listener, header or address lets anybody else choose an instance."""
+        ours, theirs = socket.socketpair()
+        core = self._core
+        core.loop = asyncio.get_running_loop()
+        host = _example_of(host)
+        entry = RouteEntry(Route(host, "/"), "", "", (backend,))
+        target = Target(entry, (core.pool(backend),), Tally())
+        try:
+            theirs.setblocking(False)
+            await core.loop.connect_accepted_socket(lambda: Client(core, target), theirs)
+            reader, writer = await asyncio.open_connection(sock=ours, limit=_READ_LIMIT)
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            return ProofResult(False, None, f"GET {path}: {error.strerror or error}")
+        return await ask(reader, writer, host, path, timeout)
+
+    async def prove_route(self, route: Route, path: str, timeout: float) -> ProofResult:  # noqa: ASYNC109
+        """GET `path` (the route's prefix when `path` is outside of it) over the public listener, as a client would."""
+        if not self.addresses:
+            return ProofResult(False, None, f"GET {path}: the ingress is not listening")
+        asked = self._address_of(route, path)
+        if asked is None:
+            return ProofResult(False, None, f"GET {path}: {route} is not in the route table")
+        host, path = asked
+        address, port = self.addresses[0]
+        try:
+            async with asyncio.timeout(timeout):
+                reader, writer = await asyncio.open_connection(
+                    _EVERYWHERE.get(address, address), port, limit=_READ_LIMIT
+                )
+        except OSError as error:
+            return ProofResult(False, None, f"GET {path}: cannot reach {address}:{port}: {error.strerror or 'timeout'}")
+        return await ask(reader, writer, host, path, timeout)
+
+    def _address_of(self, route: Route, path: str) -> tuple[str, str] | None:
+        """A host and path that the table gives to this route and to no narrower one."""
+        hosts = [_example_of(route.host)]
+        if route.host == "*":
+            hosts.append("minipaas-probe.invalid")
+        inside = route.prefix in ("/", path) or path.startswith(route.prefix + "/")
+        for host in hosts:
+            for candidate in (path, route.prefix) if inside else (route.prefix,):
+                target = self._core.table.lookup(host.encode(), candidate.partition("?")[0].encode())
+                if target is not None and target.entry.route == route:
+                    return host, candidate
+        return None
+
+
+def _example_of(host: str) -> str:
+    """A host name that a route's host covers."""
+    return "localhost" if host == "*" else host.replace("*", "minipaas-probe", 1)

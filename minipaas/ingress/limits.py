@@ -1,0 +1,69 @@
+"""Every size, count and time-out of the data path, in one place. Sizes in bytes, times in seconds."""
+
+from __future__ import annotations
+
+import resource
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a client or an instance may ask of the proxy. The defaults fit an edge box."""
+
+    request_line: int = 8 * 1024
+    """Longer: 414."""
+    head: int = 32 * 1024
+    """A request's line and fields; longer: 431."""
+    fields: int = 128
+    """Lines of a head, requests and answers; more: 431 or 502."""
+    answer_head: int = 64 * 1024
+    """Longer: 502."""
+    held: int = 64 * 1024
+    """What is kept of a client's input that cannot be passed on yet; then reading pauses."""
+    write_high: int = 128 * 1024
+    """More than this waiting for a slow reader pauses the other side..."""
+    write_low: int = 32 * 1024
+    """...until it has come down to this."""
+    connections: int = 16384
+    """Clients at once. Beyond it idle ones are let go; if all are busy, a new one gets 503."""
+    idle_upstream: int = 64
+    """Kept-alive connections to one instance."""
+    attempts: int = 4
+    """How often one request is tried on instances, first time included."""
+    backlog: int = 1024
+
+    keep_alive: float = 75.0
+    """A client may be silent between two requests."""
+    head_time: float = 15.0
+    """From the first byte of a request to the end of its head; longer: 408."""
+    body_gap: float = 30.0
+    """Between two pieces of a request's body; longer: 408."""
+    connect: float = 3.0
+    """To an instance; longer: the next one is tried, then 504."""
+    first_byte: float = 60.0
+    """From the end of a request to the head of its answer; longer: 504."""
+    answer_gap: float = 300.0
+    """Between two pieces of an answer; server-sent events live with it."""
+    send_gap: float = 60.0
+    """A client that takes nothing of its answer."""
+    tunnel_gap: float = 3600.0
+    """A WebSocket on which nobody says anything."""
+    upstream_keep: float = 60.0
+    """An idle connection to an instance."""
+    fresh: float = 1.0
+    """A request that must not be sent twice only goes over a kept-alive connection used within this time:
+    an older one may be closing at the other end just now."""
+    shun: float = 1.0
+    """An instance that refused a connection is asked last for this long."""
+    linger: float = 3.0
+    """After a refusal: so long is input read and dropped, so that the answer arrives before the connection ends."""
+    tick: float = 0.5
+    """Time-outs are looked at this often; all may come so much late."""
+
+
+def connections_allowed(limits: Limits) -> int:
+    """`limits.connections`, or less when the process may not open that many files: a quarter is left for instances."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return limits.connections
+    return max(16, min(limits.connections, soft - soft // 4))

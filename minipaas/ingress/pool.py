@@ -1,0 +1,57 @@
+"""The connections to one instance, and how many requests it has in hand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from minipaas.model.route import Backend
+
+if TYPE_CHECKING:
+    from minipaas.ingress.client import Client
+    from minipaas.ingress.core import Core
+    from minipaas.ingress.upstream import Upstream
+
+
+class Pool:
+    """One instance. `retired`: no route names it (any more); its connections end with the request they carry."""
+
+    __slots__ = ("_waiters", "backend", "core", "idle", "in_flight", "retired", "shunned", "tunnels")
+
+    def __init__(self, core: Core, backend: Backend) -> None:
+        self.core = core
+        self.backend = backend
+        self.idle: list[Upstream] = []
+        """The one used last is last, and taken first: the others may time out."""
+        self.in_flight = 0
+        self.retired = True
+        self.shunned = 0.0
+        """Until then others are asked first: it has just refused a connection."""
+        self.tunnels: set[Client] = set()
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def leave(self) -> None:
+        """One request less."""
+        self.in_flight -= 1
+        if not self.in_flight and (self.retired or self._waiters):
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._waiters.clear()
+            if self.retired:
+                self.core.forget(self)
+
+    def retire(self) -> None:
+        """Close what is idle; what is busy ends by itself."""
+        self.retired = True
+        for upstream in tuple(self.idle):
+            upstream.drop()
+        if not self.in_flight:
+            self.core.forget(self)
+
+    async def quiet(self) -> None:
+        """Return when nothing is in flight."""
+        while self.in_flight:
+            waiter = self.core.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter

@@ -1,0 +1,249 @@
+"""A request's head: judged strictly, then written anew for the instance (RFC 9112, RFC 9110 section 7.6).
+
+What always holds of a `Request`: its length is certain; it names one host; the bytes in `forward` are a complete
+HTTP/1.1 head without hop-by-hop fields, in origin form, and every X-Forwarded-* in it is ours. Anything that two
+parsers could read in two ways is refused, never repaired.
+
+Two judges: llhttp (httptools) and the patterns here; both have to agree. Clients repeat their fields from request to
+request, so the fields of the last request on a connection are remembered, and judged once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httptools
+
+from minipaas.ingress import pages
+from minipaas.ingress.limits import Limits
+from minipaas.ingress.pages import Fault
+
+if TYPE_CHECKING:
+    from minipaas.ingress.table import RouteTable, Target
+
+CHUNKED = -1
+"""As a length: the body says itself where it ends."""
+
+_LINE = re.compile(rb"([A-Z][A-Z-]{0,31}) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
+_OTHER_VERSION = re.compile(rb"[A-Z][A-Z-]* [!-~]+ HTTP/\d+(\.\d+)?\r\n")
+_BLOCK = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t \x21-\x7e\x80-\xff]*\r\n)*\r\n")
+_BARE = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
+_START = re.compile(rb"[A-Z][A-Z-]{0,31}(?: |$)")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([/?].*)?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z/-]+")
+_DROPPED = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
+    b"upgrade http2-settings host forwarded x-real-ip".split()
+)
+_PROTECTED = frozenset((b"content-length", b"host"))
+"""Not dropped even when Connection names them: they carry the framing and the address."""
+_UNIQUE = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect", b"upgrade"))
+_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
+"""Idempotent methods (RFC 9110, section 9.2.2)."""
+
+
+class Fields:
+    """The fields of a head, judged. `lines` is what goes on to the instance, Host and ours excepted."""
+
+    __slots__ = ("block", "close", "expects", "host", "length", "lines", "upgrade")
+
+    def __init__(self, block: bytes) -> None:
+        self.block = block
+        self.host: bytes | None = None
+        self.length: int | None = None
+        self.close = False
+        self.expects = False
+        self.upgrade = b""
+        self.lines = b""
+
+
+class Request:
+    """One request; does not change, so that an identical one on the same connection may use it again.
+
+    `table` and `target` remember the answer of the last look into the route table.
+    """
+
+    __slots__ = (
+        "fields",
+        "forward",
+        "head_only",
+        "host",
+        "keep",
+        "length",
+        "method",
+        "old",
+        "path",
+        "repeatable",
+        "table",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, method: bytes, host: bytes, path: bytes, fields: Fields, old: bool) -> None:
+        self.method = method
+        self.host = host
+        self.path = path
+        self.fields = fields
+        self.old = old
+        """HTTP/1.0: gets no chunks, no 1xx, and one answer a connection."""
+        self.keep = not fields.close and not old
+        self.head_only = method == b"HEAD"
+        self.length = fields.length or 0
+        self.repeatable = self.length == 0 and method in _REPEATABLE
+        self.upgrade = b"" if old or self.length else fields.upgrade
+        self.forward = b""
+        self.table: RouteTable | None = None
+        self.target: Target | None = None
+
+
+NOTHING = Request(b"", b"", b"", Fields(b""), True)
+"""No request."""
+
+
+def incomplete(buffer: bytes, limits: Limits) -> Fault | None:
+    """What can be said against a head whose end has not come yet."""
+    if _BARE.search(buffer) or not _START.match(buffer):
+        return pages.BAD_HEAD
+    if len(buffer) > limits.request_line and buffer.find(b"\r\n", 0, limits.request_line) < 0:
+        return pages.LONG_TARGET
+    return pages.LARGE_HEAD if len(buffer) > limits.head else None
+
+
+def parse(head: bytes, last: Request, origin: bytes, limits: Limits) -> Request | Fault:
+    """A head up to and with its empty line. `last` is the request before it on this connection, or NOTHING; `origin`
+    holds the X-Forwarded-For and -Proto lines for this client."""
+    end = head.find(b"\r\n") + 2
+    line, block = head[:end], head[end:]
+    if end > limits.request_line:
+        return pages.LONG_TARGET
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return pages.NO_VERSION if _OTHER_VERSION.fullmatch(line) else pages.BAD_HEAD
+    method, target, minor = match.groups()
+    if method == b"CONNECT":
+        return pages.NO_TUNNEL
+    if last.fields.block == block:
+        fields = last.fields
+    else:
+        judged = _fields(line, block, limits)
+        if isinstance(judged, Fault):
+            return judged
+        fields = judged
+    return _request(method, target, minor == b"0", fields, origin)
+
+
+def _request(method: bytes, target: bytes, old: bool, fields: Fields, origin: bytes) -> Request | Fault:
+    host = fields.host
+    if not target.startswith(b"/"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is not None:
+            # RFC 9112, section 3.2.2: the target's authority counts, the Host field does not.
+            host, target = absolute[1], absolute[2] or b"/"
+            if target.startswith(b"?"):
+                target = b"/" + target
+        elif target != b"*" or method != b"OPTIONS":
+            return pages.BAD_HEAD
+    if host is None and old:
+        host = b"localhost"
+    named = _HOST.fullmatch(host) if host is not None else None
+    if named is None:
+        return pages.BAD_HOST
+    if old and fields.length == CHUNKED:
+        return pages.BAD_LENGTH
+    path = b"/" if target == b"*" else target.partition(b"?")[0]
+    request = Request(method, named[1].lower().rstrip(b"."), path, fields, old)
+    parts = [method, b" ", target, b" HTTP/1.1\r\nHost: ", named[0], b"\r\n", fields.lines]
+    if fields.expects and not old and request.length:
+        parts.append(b"Expect: 100-continue\r\n")
+    if request.length == CHUNKED:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    if request.upgrade:
+        parts += (b"Connection: Upgrade\r\nUpgrade: ", request.upgrade, b"\r\n")
+    parts += (origin, b"X-Forwarded-Host: ", named[0], b"\r\n\r\n")
+    request.forward = b"".join(parts)
+    return request
+
+
+def _fields(line: bytes, block: bytes, limits: Limits) -> Fields | Fault:
+    """Judge a block of fields that was not seen on this connection just before."""
+    if _BLOCK.fullmatch(block) is None:
+        return pages.BAD_HEAD
+    if len(line) + len(block) > limits.head or block.count(b"\r\n") > limits.fields:
+        return pages.LARGE_HEAD
+    named: list[tuple[bytes, bytes, bytes]] = []
+    special: dict[bytes, bytes] = {}
+    options: set[bytes] = set()
+    for text in block.split(b"\r\n")[:-2]:
+        name, _, value = text.partition(b":")
+        key, value = name.lower(), value.strip(b"\t ")
+        if key in _UNIQUE:
+            if key in special:
+                return pages.BAD_HOST if key == b"host" else pages.BAD_LENGTH
+            special[key] = value
+        elif key == b"connection":
+            options.update(option.strip(b"\t ").lower() for option in value.split(b","))
+        named.append((key, name, value))
+    fields = Fields(block)
+    fault = _framing(fields, special, options) or _second_opinion(line, block)
+    if fault is not None:
+        return fault
+    dropped = options - _PROTECTED
+    fields.lines = b"".join(
+        b"%b: %b\r\n" % (name, value) for key, name, value in named if not _is_dropped(key) and key not in dropped
+    )
+    return fields
+
+
+def _framing(fields: Fields, special: dict[bytes, bytes], options: set[bytes]) -> Fault | None:
+    """What decides about the connection and the body."""
+    length, coding = special.get(b"content-length"), special.get(b"transfer-encoding")
+    if length is not None and (coding is not None or _LENGTH.fullmatch(length) is None):
+        return pages.BAD_LENGTH
+    if coding is not None and coding.lower() != b"chunked":
+        return pages.BAD_LENGTH
+    fields.length = CHUNKED if coding is not None else None if length is None else int(length)
+    fields.host = special.get(b"host")
+    fields.close = b"close" in options
+    expect = special.get(b"expect")
+    if expect is not None and expect.lower() != b"100-continue":
+        return pages.NO_EXPECTATION
+    fields.expects = expect is not None
+    upgrade = special.get(b"upgrade", b"")
+    # Another version of HTTP inside the tunnel would be requests that nobody routes or cleans.
+    if (
+        b"upgrade" in options
+        and _TOKEN.fullmatch(upgrade)
+        and not upgrade.lower().startswith((b"h2c", b"http", b"tls"))
+    ):
+        fields.upgrade = upgrade
+    return None
+
+
+def _is_dropped(key: bytes) -> bool:
+    """Hop-by-hop, ours to set, or a twin of such a name: CGI and WSGI read `_` and `-` as the same."""
+    if b"_" in key:
+        twin = key.replace(b"_", b"-")
+        return twin in _PROTECTED or _is_dropped(twin)
+    return key in _DROPPED or key == b"expect" or key.startswith((b"x-forwarded-", b"x-minipaas"))
+
+
+def _second_opinion(line: bytes, block: bytes) -> Fault | None:
+    """llhttp's, in its strict mode."""
+    parser = httptools.HttpRequestParser(_NOBODY)
+    try:
+        parser.feed_data(line + block)
+    except httptools.HttpParserUpgrade:
+        return None
+    except httptools.HttpParserError:
+        return pages.BAD_HEAD
+    return None
+
+
+class _Nobody:
+    """llhttp tells its events to nobody: only its verdict is wanted."""
+
+
+_NOBODY = _Nobody()
