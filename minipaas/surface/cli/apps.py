@@ -59,6 +59,8 @@ def _print_apps(box: Box, apps: Apps) -> None:
     disk = f"{human_bytes(facts.disk.free)} free{' (tight)' if facts.disk.tight else ''}"
     clock = "" if facts.clock.synced else "; clock not in sync"
     print(paint(f"minipaas {facts.version}, {podman}, {disk}{clock}", "bright_black"))
+    if facts.trouble:
+        print(paint(clean(facts.trouble), "red"))
     if not apps.apps:
         print("No apps yet. Next: minipaas deploy FILE.bundle")
         return

@@ -6,6 +6,7 @@ import json
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -14,7 +15,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from minipaas.model.change import ChangeKind, ChangeState
+from minipaas.model.observed import HealthState, InstanceState
 from minipaas.model.typed import to_json
+from minipaas.surface import wire
 from minipaas.surface.cli.main import run
 
 
@@ -153,6 +157,16 @@ class Boxes:
             box.close()
 
 
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Dates are printed by the local clock."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 @pytest.fixture
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
     made = Boxes(tmp_path_factory.mktemp("b"))
@@ -166,6 +180,167 @@ def box(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> FakeBox:
     made = boxes.unix()
     monkeypatch.setenv("MINIPAAS_HOST", made.url)
     return made
+
+
+NOW = 1_700_000_000.0
+DIGEST = "sha256:" + "ab" * 32
+
+
+class Views:
+    """Answers as a box gives them, with everything that does not matter filled in."""
+
+    def box(self, **given: Any) -> wire.BoxView:
+        plain: dict[str, Any] = {
+            "version": "0.1.0",
+            "id": "b",
+            "podman": wire.PodmanView(version="4.3.1", rootless=False, runtime="runc"),
+            "trouble": "",
+            "disk": wire.DiskView(free=3 * 1024**3, reserve=0, tight=False),
+            "clock": wire.ClockView(now=NOW, synced=True, floor=0),
+            "ingress": (),
+            "api": (),
+            "counts": wire.CountsView(apps=1, services=1, instances=1, running=1, healthy=1),
+            "root_version": 1,
+        }
+        return wire.BoxView(**plain | given)
+
+    def change(self, **given: Any) -> wire.ChangeView:
+        plain: dict[str, Any] = {
+            "id": 7,
+            "app": "shop",
+            "kind": ChangeKind.DEPLOY,
+            "state": ChangeState.DONE,
+            "active": False,
+            "target": DIGEST,
+            "version": "1.4.2",
+            "fallback": None,
+            "fallback_version": None,
+            "actor": "root via socket",
+            "started": NOW,
+            "deadline": NOW + 600,
+            "switched": NOW + 3,
+            "ended": NOW + 4.2,
+            "reason": "",
+        }
+        return wire.ChangeView(**plain | given)
+
+    def step(
+        self, number: int, title: str, ended: bool = True, ok: bool | None = True, detail: str = ""
+    ) -> wire.StepView:
+        end = NOW + number + 1.5 if ended else None
+        done = ok if ended else None
+        return wire.StepView(
+            id=number, kind="StartInstance", title=title, started=NOW + number, ended=end, ok=done, detail=detail
+        )
+
+    def release(self, version: str = "1.4.2", **given: Any) -> wire.ReleaseView:
+        plain: dict[str, Any] = {
+            "digest": DIGEST,
+            "app": "shop",
+            "version": version,
+            "epoch": 1,
+            "sequence": 3,
+            "issued": int(NOW),
+            "valid_until": None,
+            "signers": ("k",),
+            "size": 1000,
+            "serving": True,
+            "good": True,
+            "accepted": NOW,
+            "outcome": "done",
+        }
+        return wire.ReleaseView(**plain | given)
+
+    def instance(self, slot: int = 1, **given: Any) -> wire.InstanceView:
+        plain: dict[str, Any] = {
+            "id": "c" * 64,
+            "name": f"minipaas-shop-web-{slot}-1",
+            "slot": slot,
+            "release": DIGEST,
+            "version": "1.4.2",
+            "state": InstanceState.RUNNING,
+            "health": HealthState.HEALTHY,
+            "word": "healthy",
+            "well": True,
+            "detail": "GET /healthz: 200",
+            "attempt": 0,
+            "created": NOW,
+            "started": NOW,
+            "finished": None,
+            "exit_code": None,
+            "oom_killed": False,
+        }
+        return wire.InstanceView(**plain | given)
+
+    def app(self, name: str = "shop", **given: Any) -> wire.AppView:
+        route = wire.RouteView(route="shop.local", service="web", url="http://shop.local", backends=1)
+        service = wire.ServiceView(
+            name="web",
+            state=wire.ServiceState.RUNNING,
+            replicas=1,
+            healthy=1,
+            image=DIGEST,
+            port=8080,
+            memory=256 * 1024**2,
+            cpus=None,
+            volumes=(),
+            routes=(route,),
+            instances=(self.instance(),),
+        )
+        plain: dict[str, Any] = {
+            "name": name,
+            "description": "",
+            "state": wire.AppState.RUNNING,
+            "sentence": "1.4.2 runs.",
+            "needs_you": False,
+            "serving": self.release(),
+            "good": self.release(),
+            "change": self.change(),
+            "services": (service,),
+            "routes": (route,),
+        }
+        return wire.AppView(**plain | given)
+
+    def apps(self, *apps: wire.AppView) -> wire.Apps:
+        return wire.Apps(well=True, sentence="Everything is well.", apps=apps)
+
+    def accepted(self, **given: Any) -> wire.Accepted:
+        plain: dict[str, Any] = {
+            "change": 7,
+            "app": "shop",
+            "version": "1.4.2",
+            "events": "/api/v1/changes/7/events",
+            "page": "/apps/shop",
+        }
+        return wire.Accepted(**plain | given)
+
+    def story(self, *steps: wire.StepView, **change: Any) -> Callable[[Any], None]:
+        """The whole event stream of a change: each step begins and ends; then the end."""
+        view = self.change(**change)
+        parts: list[tuple[str, str, object]] = []
+        for step in steps:
+            begun = self.step(step.id, step.title, ended=False)
+            parts.append((f"{step.id}.0", "step", wire.StepEvent(state="started", step=begun)))
+            parts.append((f"{step.id}.1", "step", wire.StepEvent(state="ended", step=step)))
+        urls = ("http://shop.local",) if view.state is ChangeState.DONE else ()
+        parts.append(("", "end", wire.EndEvent(outcome=view.state, reason=view.reason, urls=urls, change=view)))
+        text = "".join(f"id: {i}\nevent: {name}\ndata: {to_json(data).decode()}\n\n" for i, name, data in parts)
+
+        def tell(handler: Any) -> None:
+            handler.note_without_body()
+            handler.send_response(200)
+            handler.send_header("Content-Type", "text/event-stream")
+            handler.send_header("Connection", "close")
+            handler.end_headers()
+            handler.wfile.write(text.encode())
+            handler.close_connection = True
+
+        return tell
+
+
+@pytest.fixture
+def views() -> Views:
+    return Views()
 
 
 class Outcome:

@@ -1,0 +1,44 @@
+"""token and audit."""
+
+from __future__ import annotations
+
+import json
+
+from minipaas.surface import wire
+
+
+def test_a_new_token_goes_bare_into_a_pipe(box, minipaas):
+    made = wire.NewToken(name="ci", role=wire.Role.DEPLOY, secret="s3cret")
+    box.answers["POST /api/v1/tokens"] = (201, made)
+    done = minipaas("token", "new", "ci", "--role", "deploy")
+    assert (done.code, done.out) == (0, "s3cret\n")
+    assert box.seen[0].json == {"name": "ci", "role": "deploy"}
+    assert json.loads(minipaas("token", "new", "ci", "--role", "deploy", "--json").out)["secret"] == "s3cret"
+
+
+def test_tokens(box, minipaas):
+    row = wire.TokenView(name="ci", role=wire.Role.ADMIN, created=0.0)
+    box.answers["GET /api/v1/tokens"] = [(200, wire.Tokens(tokens=(row,))), (200, wire.Tokens(tokens=()))]
+    assert minipaas("token", "list").out.splitlines()[1].split() == ["ci", "admin", "1970-01-01", "00:00:00"]
+    assert "minipaas token new" in minipaas("token", "list").out
+
+
+def test_revoke(box, boxes, minipaas):
+    box.answers["DELETE /api/v1/tokens/ci"] = [
+        (204, b""),
+        (404, boxes.error("missing", "cannot revoke ci: no such token")),
+    ]
+    assert minipaas("token", "revoke", "ci").code == 0
+    gone = minipaas("token", "revoke", "ci")
+    assert (gone.code, gone.err) == (4, "cannot revoke ci: no such token\n")
+
+
+def test_audit(box, minipaas):
+    row = wire.AuditView(
+        id=9, at=0.0, actor="root via socket", action="deploy", subject="shop", origin="socket", result="ok"
+    )
+    box.answers["GET /api/v1/audit"] = (200, wire.Audit(rows=(row,)))
+    done = minipaas("audit", "-n", "1", "--before", "10")
+    assert box.seen[0].query == {"limit": "1", "before": "10"}
+    told = done.out.splitlines()[1]
+    assert told == "9   1970-01-01 00:00:00  root via socket  deploy  shop     socket  ok"

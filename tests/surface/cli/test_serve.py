@@ -1,0 +1,53 @@
+"""serve: reads the configuration, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minipaas.model.config import Config
+from minipaas.surface.cli.main import run
+
+
+def start(*args: str) -> tuple[int, list[tuple[Config, Path]]]:
+    started: list[tuple[Config, Path]] = []
+
+    def serve(config: Config, data: Path) -> int:
+        started.append((config, data))
+        return 7
+
+    return run(["serve", *args], serve=serve), started
+
+
+def test_a_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("c.toml").write_text('[api]\nlisten = ["127.0.0.1:0"]\n[limits]\nreserve = "1GiB"\n')
+    code, started = start("--config", "c.toml", "--data", "d")
+    assert code == 7
+    ((config, data),) = started
+    assert (config.api.listen, config.limits.reserve, data) == (("127.0.0.1:0",), 1024**3, tmp_path / "d")
+
+
+def test_the_data_directory_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIPAAS_DATA", str(tmp_path / "x"))
+    (tmp_path / "c.toml").write_bytes(b"")
+    assert start("--config", str(tmp_path / "c.toml"))[1] == [(Config(), tmp_path / "x")]
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        (None, 4, "there is no such file"),
+        ("[api]\nlisen = []", 2, "api.lisen: unknown key\n→ did you mean listen?"),
+        ("[api]\nlisten = ['x']", 2, "'x' is not ADDRESS:PORT"),
+        ("[api", 2, "cannot read"),
+        ("[limits]\nkeep_releases = 1", 2, "at least 2"),
+    ],
+)
+def test_a_bad_configuration_starts_nothing(tmp_path, capsys, content, code, says):
+    path = tmp_path / "c.toml"
+    if content is not None:
+        path.write_text(content)
+    assert start("--config", str(path), "--data", str(tmp_path)) == (code, [])
+    assert says in capsys.readouterr().err
