@@ -91,41 +91,23 @@ def receive(
         return _Receiver(source, sink, limits, pool, on_bytes, name).run(trust, on_verified)
 
 
-class _Receiver:
-    def __init__(
-        self,
-        source: BinaryIO,
-        sink: BlobSink,
-        limits: Limits,
-        pool: ThreadPoolExecutor,
-        on_bytes: Callable[[int], None] | None,
-        name: str,
-    ) -> None:
+def read_metadata(source: BinaryIO, limits: Limits = DEFAULT_LIMITS, name: str = "the bundle") -> Metadata:
+    """Everything before the first layer, and nothing after it. Not verified. Raises Refused."""
+    return MetadataReader(source, limits, name).metadata()
+
+
+class MetadataReader:
+    """Reads members from the front, as far as the first layer, into memory."""
+
+    def __init__(self, source: BinaryIO, limits: Limits, name: str) -> None:
         self._frames = FrameReader(source, name, limits.compressed)
-        self._sink = sink
         self._limits = limits
-        self._pool = pool
-        self._on_bytes = on_bytes or (lambda count: None)
         self._what = name
         self._compressed: dict[str, bytes] = {}
         self._blobs: dict[str, bytes] = {}
         self._held = 0
 
-    def run(self, trust: Trust, on_verified: Callable[[Verdict], None] | None) -> Verdict:
-        metadata = self._metadata()
-        verdict = verify(metadata, trust, self._limits)
-        self._check_sum(verdict)
-        if on_verified is not None:
-            on_verified(verdict)
-        layers = {digest: size for digest, size in verdict.descriptors.items() if digest not in self._blobs}
-        self._keep_metadata(verdict)
-        self._layers(layers)
-        self._frames.finish()
-        return verdict
-
-    # -- what is read into memory --------------------------------------------------------------------------------------
-
-    def _metadata(self) -> Metadata:
+    def metadata(self) -> Metadata:
         """Everything before the first layer, in the order that each part gives to the next."""
         oci_layout, index = self._file(tarball.LAYOUT), self._file(tarball.INDEX)
         parsed = layout.parse_index(oci_layout, index, self._what)
@@ -177,7 +159,61 @@ class _Receiver:
         self._padding(size)
         return pair
 
-    # -- what is streamed ----------------------------------------------------------------------------------------------
+    def _member(self) -> tuple[str, int]:
+        """Name and size of the next member; ("", 0) at the end of the tar."""
+        frame = self._frames.next()
+        if frame.size not in (tarball.BLOCK, len(tarball.END)):
+            raise refuse(self._what, "bundle.tar", "a frame stands where a tar header belongs")
+        data = self._frames.small(frame)[1]
+        if data == tarball.END:
+            return "", 0
+        if frame.size != tarball.BLOCK:
+            raise refuse(self._what, "bundle.tar", "a frame stands where a tar header belongs")
+        return tarball.parse_header(data, self._what)
+
+    def _data_frame(self, name: str, size: int) -> Frame:
+        frame = self._frames.next()
+        if frame.size != size:
+            raise refuse(self._what, "bundle.size", f"{name[-64:][:12]} has {frame.size} bytes, its header says {size}")
+        return frame
+
+    def _padding(self, size: int) -> None:
+        zeros = tarball.padding(size)
+        if not zeros:
+            return
+        frame = self._frames.next()
+        if frame.size != len(zeros) or self._frames.small(frame)[1] != zeros:
+            raise refuse(self._what, "bundle.tar", "the padding after a tar member is not of the prescribed form")
+
+
+class _Receiver(MetadataReader):
+    """And then the layers."""
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        sink: BlobSink,
+        limits: Limits,
+        pool: ThreadPoolExecutor,
+        on_bytes: Callable[[int], None] | None,
+        name: str,
+    ) -> None:
+        super().__init__(source, limits, name)
+        self._sink = sink
+        self._pool = pool
+        self._on_bytes = on_bytes or (lambda count: None)
+
+    def run(self, trust: Trust, on_verified: Callable[[Verdict], None] | None) -> Verdict:
+        """All of it, in order."""
+        verdict = verify(self.metadata(), trust, self._limits)
+        self._check_sum(verdict)
+        if on_verified is not None:
+            on_verified(verdict)
+        layers = {digest: size for digest, size in verdict.descriptors.items() if digest not in self._blobs}
+        self._keep_metadata(verdict)
+        self._layers(layers)
+        self._frames.finish()
+        return verdict
 
     def _check_sum(self, verdict: Verdict) -> None:
         total, count = sum(verdict.descriptors.values()), len(verdict.descriptors)
@@ -262,31 +298,3 @@ class _Receiver:
             yield pair
         for one in waiting:
             one.result()
-
-    # -- the tar -------------------------------------------------------------------------------------------------------
-
-    def _member(self) -> tuple[str, int]:
-        """Name and size of the next member; ("", 0) at the end of the tar."""
-        frame = self._frames.next()
-        if frame.size not in (tarball.BLOCK, len(tarball.END)):
-            raise refuse(self._what, "bundle.tar", "a frame stands where a tar header belongs")
-        data = self._frames.small(frame)[1]
-        if data == tarball.END:
-            return "", 0
-        if frame.size != tarball.BLOCK:
-            raise refuse(self._what, "bundle.tar", "a frame stands where a tar header belongs")
-        return tarball.parse_header(data, self._what)
-
-    def _data_frame(self, name: str, size: int) -> Frame:
-        frame = self._frames.next()
-        if frame.size != size:
-            raise refuse(self._what, "bundle.size", f"{name[-64:][:12]} has {frame.size} bytes, its header says {size}")
-        return frame
-
-    def _padding(self, size: int) -> None:
-        zeros = tarball.padding(size)
-        if not zeros:
-            return
-        frame = self._frames.next()
-        if frame.size != len(zeros) or self._frames.small(frame)[1] != zeros:
-            raise refuse(self._what, "bundle.tar", "the padding after a tar member is not of the prescribed form")
