@@ -1,7 +1,7 @@
 """One more signature on a bundle that exists: the other blobs are copied as they are, frame by frame.
 
-The payload is taken from the signatures that are there, byte by byte, after it was compared with the contents: who signs
-puts their name to the app.toml and the images that are in this file.
+The payload is taken from the signatures that are there, byte by byte, after it was compared with the contents: who
+signs puts their name to the app.toml and the images that are in this file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Thin bundles: the same bundle without the layers that the box already has. Frames are copied, nothing is recompressed.
+"""Thin bundles: the same bundle without the layers that the box has already. Frames are copied, not made anew.
 
 What always holds: metadata is never left out, so a thin bundle is verified like a whole one.
 """
