@@ -1,0 +1,219 @@
+"""What the fake knows: images, containers, networks, volumes, and how libpod 4.3 shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.fakepodman.behaviour import Behaviour, Listener, hold_port
+
+NEVER = -62135596800
+ZERO_TIME = "0001-01-01T00:00:00Z"
+
+
+def rfc3339(seconds: float | None) -> str:
+    """Go's spelling with nanoseconds."""
+    if seconds is None:
+        return ZERO_TIME
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+
+
+@dataclass
+class Image:
+    id: str
+    """Hex, as Podman prints it."""
+    digest: str
+    tags: list[str] = field(default_factory=list)
+    pulled_as: list[str] = field(default_factory=list)
+    entrypoint: list[str] | None = None
+    command: list[str] | None = None
+
+    def listed(self) -> dict[str, Any]:
+        return {
+            "Id": self.id,
+            "ParentId": "",
+            "RepoTags": self.tags or None,
+            "RepoDigests": self.pulled_as or [f"localhost/fake@{self.digest}"],
+            "Created": 0,
+            "Size": 4112747,
+            "SharedSize": 0,
+            "VirtualSize": 4112747,
+            "Labels": None,
+            "Containers": 0,
+            "Names": [*self.tags, *self.pulled_as],
+            "Digest": self.digest,
+        }
+
+    def inspected(self) -> dict[str, Any]:
+        return {
+            "Id": self.id,
+            "Digest": self.digest,
+            "RepoTags": self.tags,
+            "RepoDigests": self.pulled_as,
+            "Architecture": "amd64",
+            "Os": "linux",
+            "Size": 4112747,
+            "Config": {"Entrypoint": self.entrypoint, "Cmd": self.command or ["run"], "Env": ["PATH=/bin"]},
+        }
+
+
+@dataclass
+class Port:
+    """A port mapping, with the held socket that makes it real."""
+
+    host_ip: str
+    host_port: int
+    container_port: int
+    protocol: str
+    held: socket.socket | None = None
+
+    def listed(self) -> dict[str, Any]:
+        return {
+            "host_ip": self.host_ip,
+            "container_port": self.container_port,
+            "host_port": self.host_port,
+            "range": 1,
+            "protocol": self.protocol,
+        }
+
+
+@dataclass
+class Container:
+    id: str
+    name: str
+    image: Image
+    body: dict[str, Any]
+    behaviour: Behaviour
+    ports: list[Port]
+    created: float = field(default_factory=time.time)
+    state: str = "created"
+    started: float | None = None
+    finished: float | None = None
+    exit_code: int = 0
+    oom: bool = False
+    logs: list[tuple[int, str]] = field(default_factory=list)
+    """(1 stdout or 2 stderr, line)"""
+    listener: Listener | None = None
+    life: asyncio.Task[None] | None = None
+    """What happens to it by itself: it begins to listen, it ends."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.body.get("labels") or {})
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("running", "stopping")
+
+    def hold_ports(self, *, free_choice: bool = False) -> None:
+        """Keep the host ports (with `free_choice` only those to be chosen) while nothing listens. Raises OSError when
+        one is taken."""
+        for port in self.ports:
+            if port.held is None and port.protocol == "tcp" and (port.host_port == 0 or not free_choice):
+                port.held = hold_port(port.host_ip or "127.0.0.1", port.host_port)
+                port.host_port = port.held.getsockname()[1]
+
+    def free_ports(self) -> None:
+        for port in self.ports:
+            if port.held is not None:
+                port.held.close()
+                port.held = None
+
+    def listed(self) -> dict[str, Any]:
+        return {
+            "AutoRemove": False,
+            "Command": self.body.get("command") or self.image.command or ["run"],
+            "Created": rfc3339(self.created),
+            "CreatedAt": "",
+            "Exited": self.state == "exited",
+            "ExitedAt": int(self.finished) if self.finished else NEVER,
+            "ExitCode": self.exit_code,
+            "Id": self.id,
+            "Image": f"sha256:{self.image.id}",
+            "ImageID": self.image.id,
+            "IsInfra": False,
+            "Labels": self.labels or None,
+            "Mounts": [mount["destination"] for mount in self.body.get("mounts") or ()],
+            "Names": [self.name],
+            "Namespaces": {},
+            "Networks": list(self.body.get("Networks") or {}),
+            "Pid": 4242 if self.running else 0,
+            "Pod": "",
+            "PodName": "",
+            "Ports": [port.listed() for port in self.ports] or None,
+            "Size": None,
+            "StartedAt": int(self.started) if self.started else NEVER,
+            "State": self.state,
+            "Status": "",
+        }
+
+    def inspected(self) -> dict[str, Any]:
+        return {
+            "Id": self.id,
+            "Created": rfc3339(self.created),
+            "State": {
+                "Status": self.state,
+                "Running": self.running,
+                "OOMKilled": self.oom,
+                "Pid": 4242 if self.running else 0,
+                "ExitCode": self.exit_code,
+                "Error": "",
+                "StartedAt": rfc3339(self.started),
+                "FinishedAt": rfc3339(self.finished),
+            },
+            "Image": self.image.id,
+            "Name": self.name,
+            "Config": {"Labels": self.labels, "Env": [f"{k}={v}" for k, v in (self.body.get("env") or {}).items()]},
+        }
+
+
+@dataclass
+class ExecSession:
+    id: str
+    container: str
+    command: list[str]
+    running: bool = False
+    exit_code: int = 0
+
+
+@dataclass
+class Refusal:
+    """Calls whose method and path match are answered with this error."""
+
+    pattern: str
+    status: int
+    message: str
+    times: int
+    delay: float = 0.0
+    """Seconds before the answer; with status 0 the call then goes on as usual."""
+    drop: bool = False
+    """Close the connection instead of an answer."""
+
+
+@dataclass
+class State:
+    images: dict[str, Image] = field(default_factory=dict)
+    """By hex id."""
+    containers: dict[str, Container] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    execs: dict[str, ExecSession] = field(default_factory=dict)
+
+    def container(self, key: str) -> Container | None:
+        """By id, unique prefix of it, or name."""
+        for container in self.containers.values():
+            if key == container.name or (len(key) >= 12 and container.id.startswith(key)):
+                return container
+        return None
+
+    def image(self, key: str) -> Image | None:
+        key = key.removeprefix("sha256:")
+        for image in self.images.values():
+            if key == image.id or key in image.tags or key in image.pulled_as:
+                return image
+        return None
