@@ -346,7 +346,6 @@ class CountsView(Struct, frozen=True, kw_only=True):
     instances: int
     running: int
     healthy: int
-    releases: int
 
 
 class BoxView(Struct, frozen=True, kw_only=True):
@@ -355,6 +354,8 @@ class BoxView(Struct, frozen=True, kw_only=True):
     version: str
     id: str
     podman: PodmanView
+    trouble: str
+    """Why the box cannot look after its apps just now; empty: it can."""
     disk: DiskView
     clock: ClockView
     ingress: tuple[str, ...]

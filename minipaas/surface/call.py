@@ -1,0 +1,163 @@
+"""One request on its way through a handler: who asks, what was asked, and the rooms that answer it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from minipaas.model.errors import Invalid, Missing
+from minipaas.model.release import Release
+from minipaas.registry.registry import Registry
+from minipaas.surface.access import Caller
+from minipaas.surface.limits import Limits
+from minipaas.surface.news import News
+from minipaas.surface.ports import ControlPort
+
+PATH_PATTERNS = {
+    "app": r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
+    "id": r"[0-9]{1,15}",
+    "name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+    "file": r"[a-zA-Z0-9._/-]{1,80}",
+}
+"""What a segment of a path may be, by its name in the table; anything else is a 404."""
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """One query parameter. A value that does not fit, one given twice and an unknown one are errors."""
+
+    name: str
+    summary: str
+    kind: type[str] | type[int] | type[bool] = str
+    default: str | int | bool | None = None
+    pattern: str = ""
+    minimum: int = 0
+    maximum: int = 0
+
+    def parse(self, text: str) -> str | int | bool:
+        """The value; raises Invalid."""
+        if self.kind is bool and text in ("true", "false", "1", "0"):
+            return text in ("true", "1")
+        if self.kind is int and re.fullmatch(r"-?[0-9]{1,18}", text) and self.minimum <= int(text) <= self.maximum:
+            return int(text)
+        if self.kind is str and re.fullmatch(self.pattern, text):
+            return text
+        wanted = {bool: "true or false", int: f"a number from {self.minimum} to {self.maximum}"}.get(
+            self.kind, f"like {self.pattern}"
+        )
+        raise Invalid(f"cannot read the query: {self.name}: {text[:80]!r} is not {wanted}", code="api.request")
+
+
+class Context:
+    """What lives as long as the surface: the rooms below, who waits for news, what releases are called."""
+
+    def __init__(
+        self, control: ControlPort, limits: Limits, news: News, listen: tuple[tuple[str, int], ...] = ()
+    ) -> None:
+        self.control = control
+        self.limits = limits
+        self.news = news
+        self.listen = listen
+        """Where the API is bound on TCP."""
+        self.streams = 0
+        """Event streams open now."""
+        self._names: dict[str, Release] = {}
+
+    @property
+    def registry(self) -> Registry:
+        return self.control.registry
+
+    async def release(self, digest: str | None) -> Release | None:
+        """A release by digest, remembered; None for None and for one that the registry no longer knows."""
+        if digest is None:
+            return None
+        if digest not in self._names:
+            try:
+                found = await self.registry.release(digest)
+            except Missing:
+                return None
+            if len(self._names) >= self.limits.names:
+                del self._names[next(iter(self._names))]
+            self._names[digest] = found
+        return self._names[digest]
+
+    async def version(self, digest: str | None) -> str | None:
+        """What a release is called."""
+        release = await self.release(digest)
+        return release.version if release is not None else None
+
+
+class Call:
+    """A request that was let in: its caller, checked path, query and body."""
+
+    def __init__(self, request: web.Request, context: Context, caller: Caller) -> None:
+        self.request = request
+        self.context = context
+        self.caller = caller
+        self.query: dict[str, Any] = {}
+        self.body: Any = None
+
+    @property
+    def control(self) -> ControlPort:
+        return self.context.control
+
+    @property
+    def registry(self) -> Registry:
+        return self.context.control.registry
+
+    @property
+    def app(self) -> str:
+        """`{app}` of the path."""
+        return self.request.match_info["app"]
+
+    @property
+    def number(self) -> int:
+        """`{id}` of the path."""
+        return int(self.request.match_info["id"])
+
+    @property
+    def host(self) -> str:
+        """The name under which the caller reaches this box, for links."""
+        if self.caller.origin == "socket":
+            return "localhost"
+        return self.request.url.host or "localhost"
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[object]]
+"""Answers with a wire struct, or with a response of its own."""
+
+
+def read_query(call: Call, known: tuple[Query, ...]) -> dict[str, Any]:
+    """The query, every known key with its value or default. Raises Invalid."""
+    values: dict[str, Any] = {query.name: query.default for query in known}
+    given = call.request.query
+    by_name = {query.name: query for query in known}
+    for key in given:
+        if key not in by_name:
+            names = ", ".join(sorted(by_name)) or "none"
+            raise Invalid(
+                f"cannot read the query: there is no parameter {key[:80]!r}", hint=f"known: {names}", code="api.request"
+            )
+        if len(given.getall(key)) > 1:
+            raise Invalid(f"cannot read the query: {key} is given twice", code="api.request")
+        values[key] = by_name[key].parse(given[key])
+    return values
+
+
+def check_path(request: web.Request) -> None:
+    """Raise Missing when a part of the path cannot be the name of anything."""
+    for name, value in request.match_info.items():
+        if not re.fullmatch(PATH_PATTERNS[name], value):
+            raise Missing(f"cannot find {request.path[:200]}: {value[:80]!r} is no {name}", code="api.path")
+
+
+def decode(data: bytes, kind: type) -> Any:
+    """A JSON body. Raises Invalid with the path of what does not fit."""
+    try:
+        return msgspec.json.decode(data or b"{}", type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise Invalid(f"cannot read the request: {error}", code="api.request") from None

@@ -1,0 +1,66 @@
+"""Apps: how they are, their releases and logs; going back, and removing."""
+
+from __future__ import annotations
+
+from minipaas.model.change import AppDesired, Change
+from minipaas.surface import views
+from minipaas.surface.call import Call
+from minipaas.surface.wire import Accepted, Apps, AppView, LogLine, Logs, Releases, RollbackRequest
+
+
+async def listing(call: Call) -> Apps:
+    """All apps."""
+    return await views.apps_view(call)
+
+
+async def one(call: Call) -> AppView:
+    """One app."""
+    return await views.app_view(call, call.app)
+
+
+async def releases(call: Call) -> Releases:
+    """Its releases; also of an app that was removed, as long as they are remembered."""
+    return await releases_of(call, call.app)
+
+
+async def releases_of(call: Call, app: str) -> Releases:
+    """Raises Missing when nothing is known of such an app."""
+    rows = await call.registry.releases(app)
+    if not rows and await _desired(call, app) is None:
+        raise views.missing_app(app)
+    return Releases(releases=tuple(views.release_row_view(row) for row in rows))
+
+
+async def rollback(call: Call) -> Accepted:
+    """Begin to go back."""
+    wanted: RollbackRequest = call.body
+    change = await call.control.rollback(call.app, wanted.to, actor=call.caller.actor, origin=call.caller.origin)
+    return await accepted(call, change)
+
+
+async def remove(call: Call) -> Accepted:
+    """Begin to remove."""
+    purge: bool = call.query["volumes"]
+    change = await call.control.remove(call.app, purge=purge, actor=call.caller.actor, origin=call.caller.origin)
+    return await accepted(call, change)
+
+
+async def logs(call: Call) -> Logs:
+    """The last lines."""
+    lines = await call.control.log_tail(call.app, call.query["service"], call.query["tail"])
+    return Logs(lines=tuple(LogLine(instance=line.instance, text=line.text) for line in lines))
+
+
+async def accepted(call: Call, change: Change) -> Accepted:
+    """The answer that says where to follow a change."""
+    return Accepted(
+        change=change.id,
+        app=change.app,
+        version=await call.context.version(change.target),
+        events=f"/api/v1/changes/{change.id}/events",
+        page=f"/apps/{change.app}#change-{change.id}",
+    )
+
+
+async def _desired(call: Call, app: str) -> AppDesired | None:
+    return next((desired for desired in (await call.registry.desired()).apps if desired.app == app), None)

@@ -1,0 +1,48 @@
+"""Bundles: what a sender need not send, and the upload itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from minipaas.model.errors import Invalid
+from minipaas.surface.access import Access
+from minipaas.surface.call import Call
+from minipaas.surface.continuing import go_ahead
+from minipaas.surface.handlers.apps import accepted
+from minipaas.surface.wire import Accepted, Digests, MissingDigests
+
+
+async def put(call: Call) -> Accepted:
+    """Take a bundle in. Its body is asked for only when the box is ready to read it."""
+    request = call.request
+    if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
+        raise Invalid("cannot accept the bundle: the request has no body", hint="curl -T FILE URL", code="api.request")
+    change = await call.control.receive_bundle(
+        _chunks(request),
+        request.content_length,
+        actor=call.caller.actor,
+        origin=call.caller.origin,
+        by_signature=not call.caller.may(Access.DEPLOY),
+    )
+    return await accepted(call, change)
+
+
+async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises ConnectionError when it breaks off."""
+    await go_ahead(request)
+    try:
+        while chunk := await request.content.readany():
+            yield chunk
+    except HttpProcessingError as error:
+        raise ConnectionResetError(f"the body is not complete: {error.message}") from error
+
+
+async def missing(call: Call) -> MissingDigests:
+    """Which of the named blobs are not here."""
+    wanted: Digests = call.body
+    found = await asyncio.to_thread(call.control.blobs.missing, wanted.digests)
+    return MissingDigests(missing=tuple(sorted(found)))

@@ -1,0 +1,45 @@
+"""Every size, count and time limit of this room, in one place."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes."""
+
+    json_body: int = 64 * 1024
+    """Largest request that is not a bundle."""
+    body_wait: float = 30.0
+    """A small request must have arrived by then."""
+    upload_silence: float = 60.0
+    """An upload that sends nothing for so long has broken off."""
+    read_buffer: int = 256 * 1024
+    """Read ahead of an upload."""
+    rows: int = 500
+    """Most rows in one list."""
+    log_lines: int = 2000
+    streams: int = 64
+    """Most event streams at once."""
+    heartbeat: float = 15.0
+    """An event stream is never silent for longer."""
+    news_gap: float = 0.5
+    """Between two pieces of news on one stream."""
+    glance: float = 1.0
+    """How often somebody who waits for news has the last look at Podman compared."""
+    write_wait: float = 30.0
+    """A reader who takes nothing for so long is let go."""
+    refusals_per_minute: int = 60
+    """Refused requests that get an audit row; beyond that they are only logged."""
+    shutdown: float = 5.0
+    """Requests under way when the surface closes."""
+    names: int = 512
+    """Releases whose version is remembered."""
+    blob_chunk: int = 1024 * 1024
+    """One read and one write of the distribution endpoint."""
+    blob_threads: int = 4
+    manifest: int = 4 * 1024 * 1024
+    """Largest manifest that is served (OCI distribution: registries should take 4 MiB)."""
+
+
+LIMITS = Limits()

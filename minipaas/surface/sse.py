@@ -1,0 +1,66 @@
+"""Server-sent events (WHATWG HTML, 9.2). What always holds: a stream is never silent for longer than the heartbeat,
+ends when the surface closes or the reader is gone, and there are never more than `limits.streams` of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from msgspec import Struct
+
+from minipaas.model.errors import MinipaasError
+from minipaas.model.typed import to_json
+from minipaas.surface.call import Call, Context
+
+
+class EventStream:
+    """One reader."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, call: Call) -> AsyncIterator[EventStream]:
+        """Begin to answer with events. A reader that goes away ends the block quietly."""
+        context = call.context
+        if context.streams >= context.limits.streams:
+            raise MinipaasError(
+                f"cannot follow: {context.streams} others do already", hint="close some pages", code="api.busy"
+            )
+        context.streams += 1
+        stream = cls(context)
+        try:
+            await stream.response.prepare(call.request)
+            await stream._write(b"retry: 1000\n\n")
+            yield stream
+            await stream.response.write_eof()
+        except (ConnectionError, TimeoutError):
+            stream.response.force_close()
+        finally:
+            context.streams -= 1
+
+    @property
+    def alive(self) -> bool:
+        """Whether more may be sent."""
+        return not self._context.news.closed
+
+    async def send(self, name: str, data: Struct, identity: str) -> None:
+        """One event; `data` as JSON, which never has a line break."""
+        await self._write(b"id: %b\nevent: %b\ndata: %b\n\n" % (identity.encode(), name.encode(), to_json(data)))
+
+    async def wait(self, version: int) -> int:
+        """Until there is other news than `version`, with heartbeats; returns early when closing."""
+        context = self._context
+        while (now := await context.news.wait(version, context.limits.heartbeat)) == version and self.alive:
+            await self._write(b": still here\n\n")
+        return now
+
+    async def _write(self, data: bytes) -> None:
+        async with asyncio.timeout(self._context.limits.write_wait):
+            await self.response.write(data)

@@ -1,0 +1,331 @@
+"""The API as one table: method, path, access, handler and types, in one row each.
+
+Server, OpenAPI document and docs/api.md are made from it. What always holds: a row has access and a summary, a row
+that changes something is not open, no two rows share method and path; else the import of this module fails.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import Struct
+
+from minipaas.surface import page, wire
+from minipaas.surface.access import Access
+from minipaas.surface.call import Handler, Query
+from minipaas.surface.handlers import apps, box, bundles, changes, tokens, trust
+from minipaas.surface.limits import LIMITS
+
+V1 = "/api/v1"
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One endpoint. `response`: a wire struct, or the media type of what is not JSON."""
+
+    method: str
+    path: str
+    access: Access
+    handler: Handler
+    summary: str
+    response: type[Struct] | str
+    status: int = 200
+    query: tuple[Query, ...] = ()
+    request: type | None = None
+    """A wire struct; `bytes` for a body that is taken as it is."""
+    streams_in: bool = False
+    """The handler itself reads the body."""
+    errors: tuple[int, ...] = ()
+    """Beside those that every row may answer with."""
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """The names in braces."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @property
+    def body_required(self) -> bool:
+        """Whether an empty body is an error."""
+        return self.request is bytes or (
+            self.request is not None and any(field.required for field in msgspec.structs.fields(self.request))
+        )
+
+    @property
+    def api(self) -> bool:
+        """Whether it is part of the versioned API, not of the page."""
+        return self.path.startswith(V1) or self.path == "/healthz"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.access, Access):
+            raise TypeError(f"{self.method} {self.path}: access is missing")
+        if self.method != "GET" and self.access is Access.OPEN:
+            raise TypeError(f"{self.method} {self.path}: what changes something is not open")
+        if not self.summary.endswith("."):
+            raise TypeError(f"{self.method} {self.path}: the summary is missing")
+
+
+def _limit(default: int, maximum: int = LIMITS.rows) -> Query:
+    return Query(name="limit", summary="How many at most.", kind=int, default=default, minimum=1, maximum=maximum)
+
+
+_NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        method="PUT",
+        path=f"{V1}/bundles",
+        access=Access.UPLOAD,
+        handler=bundles.put,
+        summary="Upload a signed bundle: verified while it arrives, then rolled out.",
+        request=bytes,
+        streams_in=True,
+        response=wire.Accepted,
+        status=202,
+        errors=(400, 409, 413, 422, 507),
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/bundles/missing",
+        access=Access.DEPLOY,
+        handler=bundles.missing,
+        summary="Which of these blobs the box does not have, for a sender that wants to leave out the rest.",
+        request=wire.Digests,
+        response=wire.MissingDigests,
+        errors=(400, 413, 415),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps",
+        access=Access.OPEN,
+        handler=apps.listing,
+        summary="All apps, the most urgent first, with services and instances.",
+        response=wire.Apps,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}",
+        access=Access.OPEN,
+        handler=apps.one,
+        summary="One app.",
+        response=wire.AppView,
+        errors=(404,),
+    ),
+    Row(
+        method="DELETE",
+        path=f"{V1}/apps/{{app}}",
+        access=Access.ADMIN,
+        handler=apps.remove,
+        summary="Remove an app: routes, instances, network; its volumes only when asked to.",
+        query=(Query(name="volumes", summary="Delete its volumes, and what is in them.", kind=bool, default=False),),
+        response=wire.Accepted,
+        status=202,
+        errors=(404, 409, 422),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/releases",
+        access=Access.OPEN,
+        handler=apps.releases,
+        summary="The releases of an app that this box has accepted, the newest first.",
+        response=wire.Releases,
+        errors=(404,),
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/apps/{{app}}/rollback",
+        access=Access.DEPLOY,
+        handler=apps.rollback,
+        summary="Go back to an accepted release; needs no network.",
+        request=wire.RollbackRequest,
+        response=wire.Accepted,
+        status=202,
+        errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/logs",
+        access=Access.READ,
+        handler=apps.logs,
+        summary="The last lines that the instances of an app wrote.",
+        query=(
+            Query(name="service", summary="Only this service.", pattern=_NAME),
+            Query(
+                name="tail",
+                summary="Lines an instance, at most.",
+                kind=int,
+                default=100,
+                minimum=1,
+                maximum=LIMITS.log_lines,
+            ),
+        ),
+        response=wire.Logs,
+        errors=(404, 502),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/changes",
+        access=Access.OPEN,
+        handler=changes.listing,
+        summary="Changes, the newest first.",
+        query=(Query(name="app", summary="Only of this app.", pattern=_NAME), _limit(50)),
+        response=wire.Changes,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/changes/{{id}}",
+        access=Access.OPEN,
+        handler=changes.one,
+        summary="One change with the steps done so far.",
+        response=wire.ChangeDetail,
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/changes/{{id}}/events",
+        access=Access.OPEN,
+        handler=changes.events,
+        summary="The steps of a change as server-sent events, `step` when one begins and when it ends, until `end`.",
+        response="text/event-stream",
+        errors=(404, 503),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/events",
+        access=Access.OPEN,
+        handler=box.news,
+        summary="A server-sent event `news` whenever there is something new to see.",
+        query=(
+            Query(
+                name="since",
+                summary="What was last seen.",
+                kind=int,
+                default=None,
+                minimum=0,
+                maximum=10**17,
+            ),
+        ),
+        response="text/event-stream",
+        errors=(503,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/trust",
+        access=Access.OPEN,
+        handler=trust.listing,
+        summary="Whom this box believes: the versions of the trust root, their keys and thresholds.",
+        response=wire.TrustView,
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/trust",
+        access=Access.ADMIN,
+        handler=trust.add,
+        summary="Trust a root: the first, or one that the present root has signed. The body is the root.json.",
+        request=bytes,
+        response=wire.TrustView,
+        status=201,
+        errors=(400, 409, 413, 422),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/box",
+        access=Access.OPEN,
+        handler=box.facts,
+        summary="Facts of this box: versions, disk, clock, addresses, counts.",
+        response=wire.BoxView,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/audit",
+        access=Access.READ,
+        handler=box.audit,
+        summary="Who did what, when, from where, with what result; the newest first.",
+        query=(
+            _limit(100),
+            Query(name="before", summary="Only rows before this id.", kind=int, minimum=1, maximum=10**15),
+        ),
+        response=wire.Audit,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/tokens",
+        access=Access.ADMIN,
+        handler=tokens.listing,
+        summary="All tokens, without their secrets.",
+        response=wire.Tokens,
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/tokens",
+        access=Access.ADMIN,
+        handler=tokens.add,
+        summary="Make a token. The answer shows its secret this once.",
+        request=wire.TokenRequest,
+        response=wire.NewToken,
+        status=201,
+        errors=(400, 409, 413, 415),
+    ),
+    Row(
+        method="DELETE",
+        path=f"{V1}/tokens/{{name}}",
+        access=Access.ADMIN,
+        handler=tokens.revoke,
+        summary="Revoke a token, from now on.",
+        response="",
+        status=204,
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/openapi.json",
+        access=Access.OPEN,
+        handler=box.openapi,
+        summary="This API as an OpenAPI 3.1 document.",
+        response="application/json",
+    ),
+    Row(
+        method="GET",
+        path="/healthz",
+        access=Access.OPEN,
+        handler=box.healthz,
+        summary="Whether minipaas itself answers.",
+        response=wire.Healthz,
+    ),
+    Row(
+        method="GET",
+        path="/",
+        access=Access.OPEN,
+        handler=page.overview,
+        summary="The status page.",
+        response="text/html",
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}",
+        access=Access.OPEN,
+        handler=page.app,
+        summary="One app on the status page.",
+        response="text/html",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path="/box",
+        access=Access.OPEN,
+        handler=page.box,
+        summary="Facts of this box on the status page.",
+        response="text/html",
+    ),
+    Row(
+        method="GET",
+        path="/static/{file}",
+        access=Access.OPEN,
+        handler=page.static,
+        summary="Style, scripts and their licences.",
+        response="*/*",
+        errors=(404,),
+    ),
+)
+
+if len({(row.method, row.path) for row in TABLE}) != len(TABLE):
+    raise TypeError("two rows of the table share method and path")

@@ -1,0 +1,285 @@
+"""From the registry's and Podman's words to the wire's, in one place. What always holds: text that may quote what an
+instance wrote (reasons and details beyond their first line) only goes to who may read logs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from minipaas.model.change import AppDesired, Change
+from minipaas.model.errors import Missing
+from minipaas.model.observed import Instance, Observed
+from minipaas.model.release import Release
+from minipaas.model.route import Route
+from minipaas.model.spec import ServiceSpec
+from minipaas.model.units import human_bytes
+from minipaas.registry.journal import JournalRow
+from minipaas.registry.releases import ReleaseRow
+from minipaas.surface import status
+from minipaas.surface.call import Call
+from minipaas.surface.wire import (
+    Apps,
+    AppView,
+    ChangeView,
+    DiskView,
+    InstanceView,
+    ReleaseView,
+    RootView,
+    RouteView,
+    ServiceState,
+    ServiceView,
+    StepView,
+)
+
+
+async def apps_view(call: Call) -> Apps:
+    """Everything, the most urgent app first."""
+    desired = await call.registry.desired()
+    views = [await _app(call, app) for app in desired.apps]
+    views.sort(key=lambda view: (status.URGENCY.index(view.state), view.name))
+    disk = disk_view(call)
+    trouble = [f"The disk is nearly full: {human_bytes(disk.free)} free."] if disk.tight else []
+    if call.control.trouble:
+        trouble.append(f"This box has trouble: {call.control.trouble}.")
+    well, sentence = status.box_sentence(views, trouble)
+    return Apps(well=well, sentence=sentence, apps=tuple(views))
+
+
+async def app_view(call: Call, name: str) -> AppView:
+    """One app. Raises Missing."""
+    for app in (await call.registry.desired()).apps:
+        if app.app == name:
+            return await _app(call, app)
+    raise missing_app(name)
+
+
+def missing_app(name: str) -> Missing:
+    """There is no such app."""
+    return Missing(f"cannot find app {name}: this box has no such app", hint="see: minipaas status", code="app.missing")
+
+
+async def _app(call: Call, desired: AppDesired) -> AppView:
+    last = desired.change
+    if last is None:
+        recent = await call.registry.changes(desired.app, 1)
+        last = recent[0] if recent else None
+    shown = desired.serving or desired.target
+    observed = call.control.observed
+    services = await _services(call, desired, shown, observed)
+    serving_services = services if desired.serving is not None else ()
+    state = status.app_state(desired, last, [s.state for s in serving_services])
+    version = await call.context.version(last.target) if last is not None else None
+    return AppView(
+        name=desired.app,
+        description=shown.spec.app.description if shown else "",
+        state=state,
+        sentence=status.app_sentence(
+            desired, state, last, version, [(s.name, s.state, s.healthy, s.replicas) for s in serving_services]
+        ),
+        needs_you=state in status.NEEDS_YOU,
+        serving=release_view(desired.serving, serving=True, good=desired.good == desired.serving)
+        if desired.serving
+        else None,
+        good=release_view(desired.good, serving=desired.good == desired.serving, good=True) if desired.good else None,
+        change=await change_view(call, last) if last is not None else None,
+        services=services,
+        routes=tuple(route for service in services for route in service.routes),
+    )
+
+
+async def _services(
+    call: Call, desired: AppDesired, shown: Release | None, observed: Observed
+) -> tuple[ServiceView, ...]:
+    """Services of the release that serves (or is to), then those of which only instances are left."""
+    of_app = observed.of(desired.app)
+    specs: dict[str, ServiceSpec | None] = dict(shown.spec.services) if shown else {}
+    for instance in of_app:
+        specs.setdefault(instance.service, None)
+    return tuple(
+        [
+            await _service(call, name, spec, shown, [i for i in of_app if i.service == name], observed)
+            for name, spec in specs.items()
+        ]
+    )
+
+
+async def _service(
+    call: Call,
+    name: str,
+    spec: ServiceSpec | None,
+    shown: Release | None,
+    instances: Sequence[Instance],
+    observed: Observed,
+) -> ServiceView:
+    conditions = {i.id: status.condition(i, spec, observed.notes.get(i.id), observed.boot) for i in instances}
+    views = [
+        InstanceView(
+            id=i.id,
+            name=i.name,
+            slot=i.slot,
+            release=i.release,
+            version=await call.context.version(i.release),
+            state=i.state,
+            health=i.health,
+            word=conditions[i.id].word,
+            well=conditions[i.id].well,
+            detail=said(call, conditions[i.id].detail),
+            attempt=i.attempt,
+            created=i.created,
+            started=i.started,
+            finished=i.finished,
+            exit_code=i.exit_code,
+            oom_killed=i.oom_killed,
+        )
+        for i in sorted(instances, key=lambda i: (not i.running, i.slot, -i.generation))
+    ]
+    alive = [i.attempt for i in instances if i.running]
+    if spec is None:
+        state, healthy = ServiceState.OFF, sum(1 for view in views if view.well)
+    else:
+        state, healthy = status.service_state(spec, list(conditions.values()), max(alive, default=0))
+    image = shown.images.get(name) if shown else None
+    return ServiceView(
+        name=name,
+        state=state,
+        replicas=spec.replicas if spec else 0,
+        healthy=healthy,
+        image=image.config if image else "",
+        port=spec.port if spec else None,
+        memory=int(spec.memory) if spec and spec.memory is not None else None,
+        cpus=spec.cpus if spec else None,
+        volumes=tuple(spec.volumes) if spec else (),
+        routes=_routes(call, name, spec, observed),
+        instances=tuple(views),
+    )
+
+
+def _routes(call: Call, service: str, spec: ServiceSpec | None, observed: Observed) -> tuple[RouteView, ...]:
+    backends = {entry.route: len(entry.backends) for entry in observed.routes}
+    return tuple(
+        RouteView(route=str(route), service=service, url=route_url(call, route), backends=backends.get(route, 0))
+        for route in (spec.parsed_routes if spec else ())
+    )
+
+
+def route_url(call: Call, route: Route) -> str:
+    """Where a route answers, for a link; empty for `*.domain`, which has no one address."""
+    if route.host.startswith("*."):
+        return ""
+    host = call.host if route.host == "*" else route.host
+    ports = [port for _, port in call.control.ingress.addresses]
+    port = "" if not ports or ports[0] == 80 else f":{ports[0]}"
+    return f"http://{f'[{host}]' if ':' in host else host}{port}{route.prefix}"
+
+
+async def app_urls(call: Call, app: str) -> tuple[str, ...]:
+    """Where an app answers now."""
+    for desired in (await call.registry.desired()).apps:
+        if desired.app == app and desired.serving is not None:
+            routes = [r for service in desired.serving.spec.services.values() for r in service.parsed_routes]
+            return tuple(url for url in (route_url(call, route) for route in routes) if url)
+    return ()
+
+
+def release_row_view(row: ReleaseRow) -> ReleaseView:
+    """A release and what became of it."""
+    return release_view(
+        row.release,
+        serving=row.serving,
+        good=row.good,
+        accepted=row.accepted_at,
+        outcome=row.outcome or "",
+        retired=row.retired_at is not None,
+    )
+
+
+def release_view(
+    release: Release,
+    *,
+    serving: bool = False,
+    good: bool = False,
+    accepted: float | None = None,
+    outcome: str = "",
+    retired: bool = False,
+) -> ReleaseView:
+    """A release, without its spec: that has environment values."""
+    return ReleaseView(
+        digest=release.digest,
+        app=release.app,
+        version=release.version,
+        epoch=release.epoch,
+        sequence=release.sequence,
+        issued=release.issued,
+        valid_until=release.valid_until,
+        signers=release.signers,
+        size=sum({image.manifest: image.size for image in release.images.values()}.values()),
+        serving=serving,
+        good=good,
+        accepted=accepted,
+        outcome=outcome,
+        retired=retired,
+    )
+
+
+async def change_view(call: Call, change: Change) -> ChangeView:
+    """A change, with the versions behind its digests."""
+    return ChangeView(
+        id=change.id,
+        app=change.app,
+        kind=change.kind,
+        state=change.state,
+        active=change.state.active,
+        target=change.target,
+        version=await call.context.version(change.target),
+        fallback=change.fallback,
+        fallback_version=await call.context.version(change.fallback),
+        actor=change.actor,
+        started=change.started,
+        deadline=change.deadline,
+        switched=change.switched,
+        ended=change.ended,
+        reason=said(call, change.reason),
+    )
+
+
+def step_view(call: Call, row: JournalRow) -> StepView:
+    """One row of the journal."""
+    return StepView(
+        id=row.id,
+        kind=row.kind,
+        title=row.title,
+        started=row.started,
+        ended=row.ended,
+        ok=row.ok if row.ended is not None else None,
+        detail=said(call, row.detail),
+    )
+
+
+def said(call: Call, text: str) -> str:
+    """Text that may end with lines of a log: all of it, or its first line."""
+    return text if call.caller.sees_logs else text.partition("\n")[0]
+
+
+def disk_view(call: Call) -> DiskView:
+    """The file system of the data directory."""
+    free = call.control.blobs.free_bytes()
+    reserve = int(call.control.config.limits.reserve)
+    return DiskView(free=free, reserve=reserve, tight=free < reserve)
+
+
+def root_view(root: bytes) -> RootView:
+    """A root that this box has verified, read for display only (TUF 1.0.33, 4.3)."""
+    signed = json.loads(root)["signed"]
+    roles = signed["roles"]
+    return RootView(
+        version=signed["version"],
+        epoch=signed.get("x-minipaas-epoch", 1),
+        expires=signed["expires"],
+        expired=datetime.fromisoformat(signed["expires"]).timestamp() < time.time(),
+        keys=tuple(roles["targets"]["keyids"]),
+        threshold=roles["targets"]["threshold"],
+        root_keys=tuple(roles["root"]["keyids"]),
+        root_threshold=roles["root"]["threshold"],
+    )

@@ -1,0 +1,171 @@
+"""A small box behind a real surface: real registry, blob store, sockets and HTTP; what acts on Podman is left out.
+
+`SmallControl` does what the API asks of control against the registry alone, so that a test says what is observed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from minipaas.engine.info import EngineInfo
+from minipaas.model.change import Change
+from minipaas.model.config import Config
+from minipaas.model.errors import MinipaasError, Missing, Refused
+from minipaas.model.observed import HealthState, Instance, InstanceState, Observed
+from minipaas.model.release import Release
+from minipaas.registry.blobs import BlobStore
+from minipaas.registry.registry import Registry
+from minipaas.surface.limits import LIMITS, Limits
+from minipaas.surface.server import Surface
+from tests.registry.made import release
+
+SECRET = "hunter2-do-not-show"
+"""In every release's environment: no answer may ever contain it."""
+
+
+class Line(Struct, frozen=True):
+    instance: str
+    text: str
+
+
+class SmallEngine:
+    def __init__(self) -> None:
+        self.info = EngineInfo(
+            socket="unix:///none",
+            version="4.3.1",
+            rootless=False,
+            runtime="crun",
+            cgroup="v2",
+            controllers=frozenset(),
+            network_backend="netavark",
+            selinux=False,
+            userns_auto=False,
+            init=False,
+            boot="boot-1",
+            nofile=1024,
+            nproc=1024,
+            graph_root="/none",
+            platform="linux/amd64",
+        )
+
+
+class SmallIngress:
+    addresses: tuple[tuple[str, int], ...] = (("0.0.0.0", 8080),)
+
+
+class SmallControl:
+    """What the API asks of control, against the registry alone."""
+
+    def __init__(self, data: Path, config: Config) -> None:
+        self.registry = Registry.open(data / "registry.db")
+        self.blobs = BlobStore(data, ballast=0)
+        self.ingress = SmallIngress()
+        self.engine = SmallEngine()
+        self.config = config
+        self.observed = Observed(boot="boot-1")
+        self.trouble = ""
+        self.refuse_uploads: MinipaasError | None = None
+        self.uploaded: list[tuple[str, int, bool]] = []
+        """(sha256, bytes, by signature) of each whole body."""
+        self.next: Release = release()
+
+    async def receive_bundle(
+        self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool = False
+    ) -> Change:
+        if length is not None and length > self.config.limits.bundle:
+            raise Refused("cannot accept the bundle: it is too large", code="upload.too_large")
+        if self.refuse_uploads is not None:
+            raise self.refuse_uploads
+        hashed, total = hashlib.sha256(), 0
+        async for chunk in stream:
+            hashed.update(chunk)
+            total += len(chunk)
+        self.uploaded.append((hashed.hexdigest(), total, by_signature))
+        return await self.registry.accept(self.next, actor=actor, origin=origin, now=time.time())
+
+    async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
+        return await self.registry.rollback(app, to=to, actor=actor, origin=origin, now=time.time())
+
+    async def remove(self, app: str, *, purge: bool, actor: str, origin: str) -> Change:
+        return await self.registry.remove(app, purge=purge, actor=actor, origin=origin, now=time.time())
+
+    async def add_root(self, root: bytes, *, actor: str, origin: str) -> int:
+        try:
+            version = int(msgspec.json.decode(root)["signed"]["version"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+            raise Refused("cannot trust the root: it is none", code="root.format") from None
+        await self.registry.add_roots([(version, root)], actor, origin)
+        return version
+
+    async def log_tail(self, app: str, service: str | None, lines: int) -> Sequence[Line]:
+        if not self.observed.of(app):
+            raise Missing(f"cannot read logs: there is no instance of {app}")
+        return [Line("shop-web-1-1", f"line {number}") for number in range(lines)]
+
+
+class SmallBox:
+    """A running surface and the ways to it."""
+
+    def __init__(self, control: SmallControl, surface: Surface, data: Path) -> None:
+        self.control = control
+        self.registry = control.registry
+        self.surface = surface
+        self.socket = data / "minipaas.sock"
+
+    @property
+    def url(self) -> str:
+        host, port = self.surface.addresses[0]
+        return f"http://{host}:{port}"
+
+    def local(self) -> aiohttp.ClientSession:
+        """As root, on the Unix socket."""
+        return aiohttp.ClientSession("http://box", connector=aiohttp.UnixConnector(str(self.socket)))
+
+    async def remote(self, role: str | None = None) -> aiohttp.ClientSession:
+        """On TCP, with a new token for that role or without one."""
+        headers = {}
+        if role is not None:
+            name = f"{role}-{time.monotonic_ns()}"
+            secret = await self.registry.add_token(name, role, 1.0, actor="test", origin="test")
+            headers["Authorization"] = f"Bearer {secret}"
+        return aiohttp.ClientSession(self.url, headers=headers)
+
+
+@contextlib.asynccontextmanager
+async def small_box(tmp_path: Path, config: Config | None = None, limits: Limits = LIMITS) -> AsyncIterator[SmallBox]:
+    data = tmp_path / "data"
+    data.mkdir()
+    control = SmallControl(data, config or Config())
+    surface = Surface(limits)
+    try:
+        await surface.start(control, data / "minipaas.sock", [("127.0.0.1", 0)])
+        yield SmallBox(control, surface, data)
+    finally:
+        await surface.close()
+        await control.registry.close()
+
+
+def instance(
+    app: str = "shop", service: str = "web", slot: int = 1, release: str = "", **values: object
+) -> Instance:
+    """A running healthy one, unless said otherwise."""
+    name = f"minipaas-{app}-{service}-{slot}-{values.get('generation', 1)}"
+    usual: dict[str, object] = {
+        "id": hashlib.sha256(name.encode()).hexdigest(),
+        "name": name,
+        "fingerprint": "print",
+        "generation": 1,
+        "attempt": 0,
+        "state": InstanceState.RUNNING,
+        "health": HealthState.HEALTHY,
+        "started": 50.0,
+    }
+    return Instance(app=app, service=service, slot=slot, release=release, **{**usual, **values})  # type: ignore[arg-type]
