@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from minipaas.model.change import ChangeState
-from minipaas.model.errors import Forbidden, MinipaasError
+from minipaas.model.errors import Forbidden, MinipaasError, Refused
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.follow import conclude, follow
 from minipaas.surface.cli.options import TO_HELP, json_option
@@ -75,16 +75,21 @@ def send(file: Path, box: Box, quiet: bool) -> Accepted:
 
     missing = missing_blobs(box, thin.digests(file))
     whole = file.stat().st_size
-    if missing is None:
-        with file.open("rb") as source:
-            return _upload(box, iter(lambda: source.read(1 << 20), b""), whole, whole, quiet)
-    parcel = thin.thin(file, missing)
-    return _upload(box, parcel, parcel.length, whole, quiet)
+    if missing is not None:
+        parcel = thin.thin(file, missing)
+        try:
+            return _upload(box, parcel, parcel.length, whole, quiet)
+        except Refused as error:
+            if error.code != "bundle.missing_blob" or parcel.length >= whole:
+                raise
+            # the box has collected, since we asked, what we left out: once more, with everything
+    with file.open("rb") as source:
+        return _upload(box, iter(lambda: source.read(1 << 20), b""), whole, whole, quiet)
 
 
-def missing_blobs(box: Box, digests: object) -> set[str] | None:
+def missing_blobs(box: Box, digests: Collection[str]) -> set[str] | None:
     """Which of them the box lacks; None when it does not tell us: then the whole file goes."""
-    wanted = sorted(digests)  # type: ignore[call-overload]
+    wanted = sorted(digests)
     missing: set[str] = set()
     try:
         for start in range(0, len(wanted), BATCH):
