@@ -92,7 +92,8 @@ async def measure(directory: Path, image: str, instances: int, runs: int) -> lis
     )
     ingress = Ingress()
     await ingress.start([("127.0.0.1", 0)])
-    reconciler = Reconciler(registry, engine, ingress, Executor(registry, engine, ingress, _NoImages()))
+    executor = Executor(registry, engine, ingress, _NoImages())
+    reconciler = Reconciler(registry, engine, ingress, executor)
     for number in range(APPS):
         one = release(f"app{number}", instances // APPS, image)
         await registry.accept(one, new_roots=(), actor="bench", origin="bench", now=time.time())
@@ -104,7 +105,7 @@ async def measure(directory: Path, image: str, instances: int, runs: int) -> lis
         await asyncio.gather(running, return_exceptions=True)
     taken = []
     async with asyncio.TaskGroup() as group:
-        lanes = Lanes(registry, reconciler._executor, group, lambda: None)
+        lanes = Lanes(registry, executor, group, lambda: None)
         for _ in range(runs):
             began = time.process_time()
             await reconciler.round(lanes)
