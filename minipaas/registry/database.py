@@ -70,17 +70,16 @@ class Database:
         return await self._on(self._read_thread, lambda: self._query(work))
 
     def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """One transaction: all of `work` or nothing. On the writer's thread only (or before there are others)."""
-        try:
-            return self._transact(work)
-        except sqlite3.Error as error:
-            failure = registry_failure(error, "write", self.path)
-            if not isinstance(failure, NoSpace) or self._on_full is None or not self._on_full():
-                raise failure from error
-        try:
-            return self._transact(work)
-        except sqlite3.Error as error:
-            raise registry_failure(error, "write", self.path) from error
+        """One transaction: all of `work` or nothing. On the writer's thread only (or before there are others). On a
+        full disk `work` is called again after each rescue that found some room. Raises NoSpace, MinipaasError."""
+        rescues = iter([self._recycle_log, *([self._on_full] if self._on_full else [])])
+        while True:
+            try:
+                return self._transact(work)
+            except sqlite3.Error as error:
+                failure = registry_failure(error, "write", self.path)
+                if not (isinstance(failure, NoSpace) and any(rescue() for rescue in rescues)):
+                    raise failure from error
 
     async def close(self) -> None:
         """Wait for what is under way, fold the log into the file and close it. Once is enough; twice does no harm."""
@@ -110,6 +109,15 @@ class Database:
             raise
         return result
 
+    def _recycle_log(self) -> bool:
+        """Write the log's pages back, so that the next transaction overwrites it from its beginning, in space that the
+        file has already (https://sqlite.org/c3ref/wal_checkpoint_v2.html, RESTART). Returns whether that was so."""
+        try:
+            busy, pages, _ = self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except sqlite3.Error:
+            return False  # the file itself would have to grow
+        return not busy and pages > 0
+
     def _query(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             self._reader.execute("BEGIN")
@@ -137,6 +145,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA wal_autocheckpoint = {limits.WAL_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {limits.WAL_KEPT}")
     return db
 

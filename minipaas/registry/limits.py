@@ -22,7 +22,9 @@ NAME_KEPT = 512
 """Characters of an actor, subject, origin or title."""
 RELEASES_DECODED = 256
 """Releases held decoded in memory."""
-WAL_KEPT = 4 * 1024 * 1024
+WAL_PAGES = 250
+"""Pages of 4 KiB that the write-ahead log grows to before they are written back."""
+WAL_KEPT = 2 * 1024 * 1024
 """Bytes the write-ahead log keeps on disk after a checkpoint."""
 COPY_INTERVAL = 86_400.0
 """Seconds between two safety copies of the registry, made at start."""

@@ -42,12 +42,13 @@ class StagedBlob:
     def commit(self) -> None:
         """The blob is whole and its digest was right; it waits for `publish`."""
         self._file.close()
-        self._staging.whole(self._digest, self._path)
+        self._staging.ended(self, self._digest, self._path)
 
     def abort(self) -> None:
         """The blob is not wanted after all."""
         self._file.close()
         self._path.unlink(missing_ok=True)
+        self._staging.ended(self, self._digest, None)
 
 
 class Staging:
@@ -70,6 +71,7 @@ class Staging:
         self._lock = lock
         self._closed = closed
         self._staged: dict[str, Path] = {}
+        self._receiving: set[StagedBlob] = set()
         self._serial = 0
 
     def __enter__(self) -> Staging:
@@ -91,15 +93,19 @@ class Staging:
         self._place(digest)  # refuses what is no digest before it becomes a name
         self._rely_on(digest)
         self._serial += 1
-        return StagedBlob(self, digest, self.directory / f"{self._serial}-{digest.removeprefix('sha256:')}.zst")
+        blob = StagedBlob(self, digest, self.directory / f"{self._serial}-{digest.removeprefix('sha256:')}.zst")
+        self._receiving.add(blob)
+        return blob
 
     def _rely_on(self, digest: str) -> None:
         with self._lock:
             self.relied_on.add(digest)
 
-    def whole(self, digest: str, path: Path) -> None:
-        """Called by a blob that is complete."""
-        self._staged[digest] = path
+    def ended(self, blob: StagedBlob, digest: str, path: Path | None) -> None:
+        """Called by a blob that is whole, at `path`, or was aborted."""
+        self._receiving.discard(blob)
+        if path is not None:
+            self._staged[digest] = path
 
     def publish(self) -> None:
         """Make the committed blobs durable and visible. A blob that the store has already is not replaced. Raises
@@ -127,6 +133,8 @@ class Staging:
 
     def close(self) -> None:
         """Remove what was not published; a second time does nothing."""
+        for blob in tuple(self._receiving):
+            blob.abort()  # an open file would keep its space
         shutil.rmtree(self.directory, ignore_errors=True)
         self._closed(self)
 
