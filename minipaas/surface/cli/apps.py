@@ -54,7 +54,7 @@ def status(app: str | None, to: str | None, as_json: bool) -> None:
 
 def _print_apps(box: Box, apps: Apps) -> None:
     facts = box.get("/box", BoxView)
-    print(paint(apps.sentence, "green" if apps.well else "red"))
+    print(paint(clean(apps.sentence), "green" if apps.well else "red"))
     podman = f"podman {facts.podman.version}{' rootless' if facts.podman.rootless else ''}"
     disk = f"{human_bytes(facts.disk.free)} free{' (tight)' if facts.disk.tight else ''}"
     clock = "" if facts.clock.synced else "; clock not in sync"
@@ -62,7 +62,8 @@ def _print_apps(box: Box, apps: Apps) -> None:
     if facts.trouble:
         print(paint(clean(facts.trouble), "red"))
     if not apps.apps:
-        print("No apps yet. Next: minipaas deploy FILE.bundle")
+        first = "minipaas trust add root.json, then: " if facts.root_version is None else ""
+        print(f"Next: {first}minipaas deploy FILE.bundle")
         return
     rows: list[list[Cell]] = []
     for app in apps.apps:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from minipaas.model.change import ChangeKind, ChangeState
 from minipaas.model.errors import MinipaasError
+from minipaas.model.steps import RevertChange
 from minipaas.surface.cli.show import clean, on_terminal, paint, span
 from minipaas.surface.client import Box
 from minipaas.surface.wire import Accepted, EndEvent, StepEvent, StepView
@@ -108,8 +109,10 @@ class _Ticking:
 
 
 def line_of(step: StepView) -> str:
-    """`✓ start web #1  1.2 s`, or `✗ …: why`."""
+    """`✓ start web #1  1.2 s`, or `✗ …: why`; `↩` where the box turned back."""
     took = span(step.ended - step.started) if step.ended is not None else ""
+    if step.kind == RevertChange.__name__ and step.ok:
+        return f"{paint('↩', 'yellow')} {clean(step.title)}"
     if step.ok:
         return f"{paint('✓', 'green')} {clean(step.title)}  {paint(took, 'bright_black')}".rstrip()
     detail = clean(step.detail).strip().replace("\n", "\n    ")

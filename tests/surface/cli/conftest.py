@@ -224,14 +224,17 @@ class Views:
         }
         return wire.ChangeView(**plain | given)
 
-    def step(
-        self, number: int, title: str, ended: bool = True, ok: bool | None = True, detail: str = ""
-    ) -> wire.StepView:
-        end = NOW + number + 1.5 if ended else None
-        done = ok if ended else None
-        return wire.StepView(
-            id=number, kind="StartInstance", title=title, started=NOW + number, ended=end, ok=done, detail=detail
-        )
+    def step(self, number: int, title: str, **given: Any) -> wire.StepView:
+        plain: dict[str, Any] = {
+            "id": number,
+            "kind": "StartInstance",
+            "title": title,
+            "started": NOW + number,
+            "ended": NOW + number + 1.5,
+            "ok": True,
+            "detail": "",
+        }
+        return wire.StepView(**plain | given)
 
     def release(self, version: str = "1.4.2", **given: Any) -> wire.ReleaseView:
         plain: dict[str, Any] = {
@@ -319,7 +322,7 @@ class Views:
         view = self.change(**change)
         parts: list[tuple[str, str, object]] = []
         for step in steps:
-            begun = self.step(step.id, step.title, ended=False)
+            begun = self.step(step.id, step.title, ended=None, ok=None)
             parts.append((f"{step.id}.0", "step", wire.StepEvent(state="started", step=begun)))
             parts.append((f"{step.id}.1", "step", wire.StepEvent(state="ended", step=step)))
         urls = ("http://shop.local",) if view.state is ChangeState.DONE else ()

@@ -33,8 +33,9 @@ def test_status_is_a_table(box, views, minipaas):
 
 def test_status_of_an_empty_box_says_what_next(box, views, minipaas):
     box.answers["GET /api/v1/apps"] = (200, views.apps())
-    box.answers["GET /api/v1/box"] = (200, views.box())
-    assert "minipaas deploy" in minipaas("status").out
+    box.answers["GET /api/v1/box"] = [(200, views.box(root_version=None)), (200, views.box())]
+    assert "Next: minipaas trust add root.json, then: minipaas deploy" in minipaas("status").out
+    assert "Next: minipaas deploy" in minipaas("status").out
 
 
 def test_status_of_an_app(box, views, minipaas):
@@ -102,13 +103,14 @@ def test_rollback_takes_version_and_box(boxes, views, minipaas, monkeypatch):
 def test_a_change_that_ends_badly_fails_with_its_reason(box, views, minipaas, state, hint):
     box.answers["POST /api/v1/apps/shop/rollback"] = (202, views.accepted())
     failed = views.step(1, "start web #1", ok=False, detail="exit code 1")
+    back = views.step(2, "give up: web #1 exited", kind="RevertChange")
     reason = "web #1 exited with code 1\nTraceback: boom"
     box.answers["GET /api/v1/changes/7/events"] = views.story(
-        failed, kind=ChangeKind.ROLLBACK, state=state, reason=reason, fallback_version="1.4.1"
+        failed, back, kind=ChangeKind.ROLLBACK, state=state, reason=reason, fallback_version="1.4.1"
     )
     done = minipaas("rollback", "shop")
     assert done.code == 1
-    assert "✗ start web #1  1.5 s: exit code 1" in done.out
+    assert done.out == "✗ start web #1  1.5 s: exit code 1\n↩ give up: web #1 exited\n"
     assert "cannot roll back shop to 1.4.2: web #1 exited with code 1\nTraceback: boom\n→ " in done.err
     assert hint in done.err
     told = minipaas("rollback", "shop", "--json")
@@ -151,7 +153,7 @@ def test_changes(box, views, minipaas):
 
 
 def test_one_change_with_its_steps(box, views, minipaas):
-    steps = (views.step(1, "start web #1"), views.step(2, "drain web", ended=False))
+    steps = (views.step(1, "start web #1"), views.step(2, "drain web", ended=None, ok=None))
     detail = wire.ChangeDetail(change=views.change(reason="because"), steps=steps, urls=("http://shop.local",))
     box.answers["GET /api/v1/changes/7"] = (200, detail)
     lines = minipaas("changes", "7").out.splitlines()
