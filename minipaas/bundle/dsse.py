@@ -80,7 +80,7 @@ def sign(payload: bytes, key: SigningKey) -> bytes:
 def parse(data: bytes, what: str) -> Signed:
     """Take a Sigstore bundle apart, without believing it. Raises Refused."""
     try:
-        bundle = msgspec.json.decode(data, type=SigstoreBundle)
+        bundle = oci.decode(data, SigstoreBundle)
         envelope = bundle.dsse_envelope
         if bundle.media_type != oci.SIGSTORE or envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1:
             raise refuse(what, "signature.format", "a signature is not a Sigstore bundle v0.3 with one DSSE signature")

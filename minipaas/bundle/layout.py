@@ -54,7 +54,7 @@ def parse_index(layout: bytes, index: bytes, what: str) -> Index:
     if layout != oci.LAYOUT_JSON:
         raise refuse(what, "bundle.layout", "its oci-layout is not of version 1.0.0")
     try:
-        parsed = msgspec.json.decode(index, type=Index)
+        parsed = oci.decode(index, Index)
     except msgspec.MsgspecError as error:
         raise refuse(what, "bundle.layout", f"index.json: {error}") from None
     if to_json(parsed) != index or parsed.schema_version != 2 or parsed.media_type != oci.IMAGE_INDEX:
@@ -131,7 +131,7 @@ def _manifest(blobs: Mapping[str, bytes], digest: str, what: str) -> Manifest:
     if data is None:
         raise refuse(what, "bundle.missing_blob", f"the manifest {digest[7:19]} is missing")
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = oci.decode(data, Manifest)
     except msgspec.MsgspecError as error:
         raise refuse(what, "bundle.manifest", f"the manifest {digest[7:19]}: {error}") from None
     if manifest.schema_version != 2 or manifest.media_type != oci.MANIFEST or not manifest.layers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -29,6 +29,8 @@ PROVENANCE: Final = "application/vnd.in-toto+json"
 SIGSTORE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 TITLE: Final = "org.opencontainers.image.title"
+
+T = TypeVar("T")
 
 LAYOUT_JSON: Final = b'{"imageLayoutVersion":"1.0.0"}'
 EMPTY_JSON: Final = b"{}"
@@ -128,6 +130,14 @@ def artifact(kind: str, layers: tuple[Descriptor, ...], subject: Descriptor | No
 def image_manifest(config: bytes, layers: tuple[Descriptor, ...]) -> Manifest:
     """The manifest of an image with uncompressed layers."""
     return Manifest(schema_version=2, media_type=MANIFEST, config=descriptor(CONFIG, config), layers=layers)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """JSON that a stranger may have written. Raises msgspec.DecodeError, also when it is nested without end."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
 
 
 def encode(manifest: Manifest) -> bytes:

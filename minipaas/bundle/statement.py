@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
+from minipaas.bundle import oci
 from minipaas.bundle.refusal import refuse
 from minipaas.model.errors import Invalid
 from minipaas.model.typed import to_json
@@ -97,7 +98,7 @@ def build(bundle: str, services: dict[str, str], predicate: Predicate) -> bytes:
 def parse(payload: bytes, what: str) -> Statement:
     """Read a payload whose signatures were checked. Raises Refused."""
     try:
-        statement = msgspec.json.decode(payload, type=Statement)
+        statement = oci.decode(payload, Statement)
         if statement.type != STATEMENT_TYPE or statement.predicate_type != PREDICATE_TYPE:
             raise refuse(what, "signature.statement", f"it is a {statement.predicate_type!r:.80}, not a release")
         statement.predicate.issued_at, statement.predicate.expires_at  # noqa: B018 - raise here, not later

@@ -156,6 +156,8 @@ def check_app(metadata: Metadata, outline: Outline, signed: Statement, what: str
     except Invalid as error:
         why = f"{error.message}; {error.hint}" if error.hint else error.message
         raise refuse(what, "bundle.app_toml", why) from None
+    except RecursionError:
+        raise refuse(what, "bundle.app_toml", "its app.toml is nested too deeply") from None
     predicate = signed.predicate
     if (spec.app.name, spec.app.version) != (predicate.app, predicate.version):
         stated = f"{predicate.app} {predicate.version}"
@@ -182,7 +184,7 @@ def check_images(
         if wrong or manifest.config.media_type != oci.CONFIG or manifest.subject is not None:
             raise refuse(what, "bundle.image", f"the image of {service} is not an OCI image with uncompressed layers")
         try:
-            config = msgspec.json.decode(metadata.blobs[manifest.config.digest], type=oci.ImageConfig)
+            config = oci.decode(metadata.blobs[manifest.config.digest], oci.ImageConfig)
         except msgspec.MsgspecError as error:
             raise refuse(what, "bundle.image", f"the image config of {service}: {error}") from None
         if config.rootfs.diff_ids != tuple(layer.digest for layer in manifest.layers):

@@ -179,7 +179,7 @@ def _plan(contents: Contents, signers: Sequence[SigningKey]) -> _Plan:
 def _image(service: str, image: Image, keep: Callable[[bytes], bytes]) -> Descriptor:
     """How the index lists an image for a service. Raises Invalid when config and layers disagree."""
     try:
-        config = msgspec.json.decode(image.config, type=oci.ImageConfig)
+        config = oci.decode(image.config, oci.ImageConfig)
     except msgspec.MsgspecError as error:
         raise Invalid(f"cannot write the bundle: the image config of {service}: {error}", code="author.image") from None
     if config.rootfs.diff_ids != tuple(layer.digest for layer in image.layers) or not image.layers:
