@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -24,9 +23,6 @@ from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
 from minipaas.model.observed import Observed
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
-
-if TYPE_CHECKING:
-    from minipaas.bundle.root import TrustRoot
 
 log = logging.getLogger(__name__)
 
@@ -90,27 +86,25 @@ class Control:
             group.create_task(self._follow_changes(), name="changes")
 
     async def first_look(self, patience: float) -> None:
-        """Wait until every running instance has been probed once, at most `patience` seconds."""
+        """Wait until running instances have been probed and are routed to, at most `patience` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await self._reconciler.probed.wait()
+                await self._reconciler.ready.wait()
 
     async def receive_bundle(
-        self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, authority: str
+        self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool = False
     ) -> Change:
-        """Verify, store and accept a bundle, and begin to deploy it. `authority`: `signature` when nothing but that
-        speaks for the sender. Returns the change. A refusal is audited."""
+        """Verify, store and accept a bundle, and begin to deploy it. `by_signature`: nothing but its signature speaks
+        for the sender. Returns the change. A refusal is audited."""
         try:
-            change = await self._intake.accept(
-                stream, length, actor=actor, origin=origin, by_signature=authority == "signature"
-            )
+            change = await self._intake.accept(stream, length, actor=actor, origin=origin, by_signature=by_signature)
         except MinipaasError as error:
             await self._audit_refusal(actor, "deploy", "a bundle", origin, error)
             raise
         self.wake()
         return change
 
-    async def rollback(self, app: str, to: str | None, actor: str, origin: str) -> Change:
+    async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
         """Begin to go back to an earlier release: the last confirmed one before, or `to`. Needs no network."""
         try:
             change = await self.registry.rollback(app, to=to, actor=actor, origin=origin, now=time.time())
@@ -120,7 +114,7 @@ class Control:
         self.wake()
         return change
 
-    async def remove(self, app: str, purge: bool, actor: str, origin: str) -> Change:
+    async def remove(self, app: str, *, purge: bool, actor: str, origin: str) -> Change:
         """Begin to remove an app; its volumes too if `purge`."""
         try:
             change = await self.registry.remove(app, purge=purge, actor=actor, origin=origin, now=time.time())
@@ -130,8 +124,8 @@ class Control:
         self.wake()
         return change
 
-    async def add_root(self, root: bytes, actor: str, origin: str) -> TrustRoot:
-        """Trust a root.json: the first one as it is, a later one only when the trusted one signed it."""
+    async def add_root(self, root: bytes, *, actor: str, origin: str) -> int:
+        """Trust a root.json: the first one as it is, a later one only when the trusted one signed it. Its version."""
         from minipaas.bundle.root import check_chain, check_first
 
         roots = await self.registry.roots()
@@ -141,7 +135,7 @@ class Control:
             await self._audit_refusal(actor, "trust", "a root", origin, error)
             raise
         await self.registry.add_roots([(checked.version, root)], actor, origin)
-        return checked
+        return checked.version
 
     async def log_tail(self, app: str, service: str | None, lines: int) -> list[LogLine]:
         """The last lines of every instance of an app or of one service, dead ones included, oldest container first."""
@@ -179,7 +173,7 @@ class Control:
             version = await self.registry.newer(version, COLLECT_EVERY)
 
     async def _collect_garbage(self) -> None:
-        await self._reconciler.probed.wait()
+        await self._reconciler.ready.wait()
         while True:
             self._collect.clear()
             try:

@@ -19,6 +19,7 @@ from minipaas.model.change import Desired
 from minipaas.model.errors import MinipaasError
 from minipaas.model.observed import HealthState, Instance, Observed
 from minipaas.model.spec import Health, effective_health
+from minipaas.model.steps import SetRoutes
 from minipaas.plan.launches import fingerprints
 from minipaas.plan.planner import plan
 from minipaas.registry.registry import Registry
@@ -44,8 +45,8 @@ class Reconciler:
         self._prints: dict[str, dict[str, str]] = {}
         self.observed = Observed(boot=engine.info.boot)
         self.trouble = ""
-        self.probed = asyncio.Event()
-        """Set once every running instance has been looked at by a probe."""
+        self.ready = asyncio.Event()
+        """Set once every running instance has been probed and the routes lead to those that are well."""
 
     def wake(self) -> None:
         """Something may have changed: look again."""
@@ -74,10 +75,11 @@ class Reconciler:
         """One round. Returns the seconds until the next look is due at the latest."""
         desired = await self._registry.desired()
         self.observed = await self.look(desired)
-        if all(_probed(one) for one in self.observed.instances if one.running):
-            self.probed.set()
         now = time.time()
         plans = plan(desired, self.observed, now)
+        routed = not any(isinstance(step, SetRoutes) for one in plans for step in one.steps)
+        if routed and all(_probed(one) for one in self.observed.instances if one.running):
+            self.ready.set()
         rest = lanes.run(plans)
         waits = [max(0.0, one.look_at - now) for one in plans if one.look_at is not None]
         return min([QUIET, *waits, *([rest] if rest is not None else [])])
