@@ -45,8 +45,9 @@ class BlobStore:
         self._open: set[Staging] = set()
         self._lingering: set[str] = set()
         try:
-            self._blobs.mkdir(parents=True, exist_ok=True)
-            self._staging.mkdir(parents=True, exist_ok=True)
+            data.mkdir(parents=True, exist_ok=True)
+            for directory in (self._blobs.parent, self._blobs, self._staging):
+                directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise disk_failure(error, f"open the blob store {self._blobs}") from error
 

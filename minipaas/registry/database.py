@@ -9,6 +9,7 @@ the file, and sqlite3's errors leave it as MinipaasError.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import time
@@ -80,6 +81,10 @@ class Database:
                 failure = registry_failure(error, "write", self.path)
                 if not (isinstance(failure, NoSpace) and any(rescue() for rescue in rescues)):
                     raise failure from error
+
+    async def keep_copy(self) -> bool:
+        """Renew the safety copy if it is a day old; returns whether it was."""
+        return await self._on(self._read_thread, lambda: _daily_copy(self._reader, self.path))
 
     async def close(self) -> None:
         """Wait for what is under way, fold the log into the file and close it. Once is enough; twice does no harm."""
@@ -183,7 +188,9 @@ def _prepare(db: sqlite3.Connection, path: Path, schema: Schema) -> None:
         for number in range(version + 1, schema.version + 1):
             _apply(db, schema.migrations[number], number)
     else:
-        _daily_copy(db, path)
+        # A full disk must not keep the box from starting: then the old copy stays.
+        with contextlib.suppress(NoSpace):
+            _daily_copy(db, path)
 
 
 def _apply(db: sqlite3.Connection, script: str, version: int) -> None:
@@ -228,16 +235,14 @@ def _pragma(db: sqlite3.Connection, name: str) -> int:
     return int(db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def _daily_copy(db: sqlite3.Connection, path: Path) -> None:
-    """A copy of the sound file, at most one a day, for the day on which the file is damaged. A full disk must not
-    keep the box from starting: then there is no new copy, and the old one stays."""
+def _daily_copy(db: sqlite3.Connection, path: Path) -> bool:
+    """A copy of the sound file, at most one a day, for the day on which the file is damaged; returns whether it was
+    made. A clock that jumped makes one too many rather than none."""
     copy = copy_path(path, "day")
     if copy.exists() and abs(time.time() - copy.stat().st_mtime) < limits.COPY_INTERVAL:
-        return
-    try:
-        safety_copy(db, path, "day")
-    except NoSpace:
-        copy.with_name(copy.name + ".tmp").unlink(missing_ok=True)
+        return False
+    safety_copy(db, path, "day")
+    return True
 
 
 def copy_path(path: Path, label: str) -> Path:
@@ -246,7 +251,8 @@ def copy_path(path: Path, label: str) -> Path:
 
 
 def safety_copy(db: sqlite3.Connection, path: Path, label: str) -> Path:
-    """A whole, synced copy of the registry beside it, by SQLite's backup API. Raises NoSpace, MinipaasError."""
+    """A whole, synced copy of the registry beside it, by SQLite's backup API. Raises NoSpace, MinipaasError; then
+    nothing of the attempt is left."""
     copy = copy_path(path, label)
     partial = copy.with_name(copy.name + ".tmp")
     try:
@@ -265,6 +271,8 @@ def safety_copy(db: sqlite3.Connection, path: Path, label: str) -> Path:
         raise registry_failure(error, "copy", path) from error
     except OSError as error:
         raise disk_failure(error, f"copy the registry to {copy}") from error
+    finally:
+        partial.unlink(missing_ok=True)
     return copy
 
 

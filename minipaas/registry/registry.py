@@ -72,6 +72,11 @@ class Registry:
         """Finish what is under way and close the file."""
         await self._database.close()
 
+    async def keep_copy(self) -> bool:
+        """Renew the safety copy beside the file if it is a day old; returns whether it was. Cheap to ask often. Raises
+        NoSpace; then the old copy stays."""
+        return await self._database.keep_copy()
+
     # -- news --------------------------------------------------------------------------------------------------------
 
     @property
@@ -189,9 +194,9 @@ class Registry:
         """All releases of an app, newest first."""
         return await self._database.read(lambda db: releases.every(db, app))
 
-    async def change(self, change: int) -> Change:
+    async def change(self, id: int) -> Change:  # noqa: A002
         """One change. Raises Missing."""
-        return await self._database.read(lambda db: changes.get(db, change))
+        return await self._database.read(lambda db: changes.get(db, id))
 
     async def changes(self, app: str | None, limit: int) -> list[Change]:
         """The newest changes of an app or of all, newest first."""
@@ -217,9 +222,9 @@ class Registry:
         """Write that a step begins, before it does; returns the row's id. `change` None: upkeep."""
         return await self._write(lambda db: journal.begin(db, change, app, kind, title, now))
 
-    async def end_step(self, row: int, ok: bool, detail: str, now: float) -> None:
+    async def end_step(self, id: int, ok: bool, detail: str, now: float) -> None:  # noqa: A002
         """Write how a step ended."""
-        await self._write(lambda db: journal.end(db, row, ok, detail, now))
+        await self._write(lambda db: journal.end(db, id, ok, detail, now))
 
     async def journal(self, change: int, after: int = 0) -> list[JournalRow]:
         """The steps of a change, oldest first, those with an id above `after`."""
@@ -235,13 +240,13 @@ class Registry:
         """What is remembered of containers, by container id."""
         return await self._database.read(notes.every)
 
-    async def note(self, container: str, *, boot: str | None = None, stopped: str | None = None) -> None:
+    async def note(self, id: str, *, boot: str | None = None, stopped: str | None = None) -> None:  # noqa: A002
         """Remember something of a container; None leaves a part as it is."""
-        await self._write(lambda db: notes.put(db, container, boot, stopped), news_worthy=False)
+        await self._write(lambda db: notes.put(db, id, boot, stopped), news_worthy=False)
 
-    async def drop_notes(self, containers: Iterable[str]) -> None:
+    async def drop_notes(self, ids: Iterable[str]) -> None:
         """Forget containers that are gone."""
-        given = tuple(containers)
+        given = tuple(ids)
         await self._write(lambda db: notes.drop(db, given), news_worthy=False)
 
     async def audit(self, *, actor: str, action: str, subject: str, origin: str, result: str, now: float) -> None:

@@ -113,19 +113,18 @@ class Staging:
         try:
             for path in self._staged.values():
                 _sync_file(path)
-            touched: set[Path] = set()
             for digest, path in self._staged.items():
                 place = self._place(digest)
                 if place.is_file():
                     path.unlink()
                     continue
-                if not place.parent.is_dir():
-                    place.parent.mkdir(exist_ok=True)
-                    touched.add(place.parent.parent)
+                place.parent.mkdir(mode=0o700, exist_ok=True)
                 path.rename(place)
-                touched.add(place.parent)
-            for directory in sorted(touched):
-                sync_directory(directory)
+            # Also where a blob was found: another upload may have put it there a moment ago, and not synced it yet.
+            homes = {self._place(digest).parent for digest in self.relied_on}
+            for directory in sorted(homes | {home.parent for home in homes}):
+                if directory.is_dir():
+                    sync_directory(directory)
         except OSError as error:
             raise disk_failure(error, "publish the blobs of an upload") from error
         self._staged.clear()

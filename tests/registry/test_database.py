@@ -302,8 +302,16 @@ async def test_the_daily_copy_is_made_once_a_day(tmp_path: Path) -> None:
     assert copy.stat().st_mtime_ns == first
     yesterday = time.time() - 2 * 86_400
     os.utime(copy, (yesterday, yesterday))
-    await Registry.open(path).close()
+    registry = Registry.open(path)
     assert copy.stat().st_mtime > yesterday + 86_400
+
+    # A box that runs for long renews it while it runs.
+    assert not await registry.keep_copy()
+    os.utime(copy, (yesterday, yesterday))
+    await accept(registry, release(2))
+    assert await registry.keep_copy()
+    assert rows(copy, "SELECT version FROM release ORDER BY sequence") == [("1.1",), ("1.2",)]
+    await registry.close()
 
 
 async def test_a_directory_that_cannot_be_is_no_stack_trace(tmp_path: Path) -> None:
