@@ -8,7 +8,7 @@ from aiohttp import web
 from minipaas.model.errors import Invalid
 from minipaas.surface import problems
 
-_ASKED = "minipaas.asked"
+_ASKED = web.RequestKey("_ASKED", bool)
 
 
 async def expect(request: web.Request) -> web.StreamResponse | None:

@@ -1,7 +1,7 @@
 """From a row of the table to a running endpoint: access first, then path, query and body, then the handler.
 
 What always holds: nothing of the body is read, and nothing looked up, before the caller may have it; every refusal has
-an audit row (rate-limited); every error leaves as JSON.
+an audit row (rate-limited); every error leaves as JSON, or as a page where a browser asked for one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from minipaas.surface.limits import Limits
 from minipaas.surface.table import Row
 
 log = logging.getLogger("minipaas.surface")
+
+CALLER = web.RequestKey("CALLER", Caller)
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -78,7 +80,7 @@ def door(context: Context) -> Middleware:
                 check_host(request.headers, [host for host, _ in context.listen])
                 check_site(request.method, request.headers)
             caller = await identify(request, context.registry)
-            request["caller"] = caller
+            request[CALLER] = caller
             return await handler(request)
         except web.HTTPException as error:
             failure = problems.from_http(error, request)
@@ -102,7 +104,7 @@ def endpoint(row: Row, context: Context) -> Callable[[web.Request], Awaitable[we
     """The aiohttp handler of a row."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        caller: Caller = request["caller"]
+        caller = request[CALLER]
         require(caller, row.access, request.method, signed_uploads=context.control.config.api.accept_signed_uploads)
         check_path(request)
         call = Call(request, context, caller)

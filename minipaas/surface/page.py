@@ -30,12 +30,13 @@ HERE = Path(__file__).parent
 CHANGES_SHOWN = 15
 RELEASES_SHOWN = 20
 AUDIT_SHOWN = 30
-_TYPES = {
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain",
-}
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
+_ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    b'<rect x="2" y="5" width="28" height="9" rx="3" fill="#2f7d6b"/>'
+    b'<rect x="2" y="18" width="28" height="9" rx="3" fill="#7fb8a8"/>'
+    b'<circle cx="8" cy="9.5" r="2" fill="#fff"/><circle cx="8" cy="22.5" r="2" fill="#fff"/></svg>'
+)
 
 
 async def overview(call: Call) -> web.Response:
@@ -115,12 +116,11 @@ async def _render(call: Call, template: str, **values: Any) -> web.Response:
 @cache
 def _files() -> dict[str, tuple[bytes, str, str]]:
     """Name -> (content, media type, tag); read once."""
-    files = {}
-    for path in sorted((HERE / "static").rglob("*")):
-        if path.suffix in _TYPES:
-            body = path.read_bytes()
-            files[path.name] = (body, _TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:16])
-    return files
+    found = {path.name: path.read_bytes() for path in (HERE / "static").rglob("*") if path.suffix in _TYPES}
+    return {
+        name: (body, _TYPES[Path(name).suffix], hashlib.sha256(body).hexdigest()[:16])
+        for name, body in (found | {"icon.svg": _ICON}).items()
+    }
 
 
 @cache

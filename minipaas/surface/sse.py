@@ -4,6 +4,7 @@ ends when the surface closes or the reader is gone, and there are never more tha
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,8 @@ from msgspec import Struct
 from minipaas.model.errors import MinipaasError
 from minipaas.model.typed import to_json
 from minipaas.surface.call import Call, Context
+
+log = logging.getLogger("minipaas.surface")
 
 
 class EventStream:
@@ -41,7 +44,12 @@ class EventStream:
             yield stream
             await stream.response.write_eof()
         except (ConnectionError, TimeoutError):
-            stream.response.force_close()
+            stream._break_off(call)
+        except MinipaasError as error:
+            if not stream.response.prepared:
+                raise
+            log.error("%s: %s", call.request.path, error.message)
+            stream._break_off(call)
         finally:
             context.streams -= 1
 
@@ -60,6 +68,11 @@ class EventStream:
         while (now := await context.news.wait(version, context.limits.heartbeat)) == version and self.alive:
             await self._write(b": still here\n\n")
         return now
+
+    def _break_off(self, call: Call) -> None:
+        """The head is out, so the only way left to say that this is not the end; the reader comes back by itself."""
+        if call.request.transport is not None:
+            call.request.transport.abort()
 
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(self._context.limits.write_wait):

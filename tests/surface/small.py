@@ -153,9 +153,7 @@ async def small_box(tmp_path: Path, config: Config | None = None, limits: Limits
         await control.registry.close()
 
 
-def instance(
-    app: str = "shop", service: str = "web", slot: int = 1, release: str = "", **values: object
-) -> Instance:
+def instance(app: str = "shop", service: str = "web", slot: int = 1, release: str = "", **values: object) -> Instance:
     """A running healthy one, unless said otherwise."""
     name = f"minipaas-{app}-{service}-{slot}-{values.get('generation', 1)}"
     usual: dict[str, object] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from aiohttp import web
 from msgspec import Struct
@@ -60,17 +61,15 @@ class Cursor(Struct, frozen=True):
         """Journal rows from here on can have something new."""
         return self.open[0] - 1 if self.open else self.newest
 
-    def advance(self, step: StepView) -> tuple[Cursor, tuple[StepEvent, ...]]:
-        """What a row of the journal means for this reader, and where it stands then."""
-        events: tuple[StepEvent, ...] = ()
+    def advance(self, step: StepView) -> Iterator[tuple[Cursor, StepEvent]]:
+        """What a row of the journal means for this reader, each event with where the reader stands after it."""
         cursor = self
         if step.id > self.newest:
-            events += (StepEvent(state="started", step=step),)
             cursor = Cursor(step.id, (*self.open, step.id))
+            yield cursor, StepEvent(state="started", step=step)
         if step.id in cursor.open and step.ended is not None:
-            events += (StepEvent(state="ended", step=step),)
-            cursor = Cursor(cursor.newest, tuple(known for known in cursor.open if known != step.id))
-        return cursor, events
+            rest = tuple(known for known in cursor.open if known != step.id)
+            yield Cursor(cursor.newest, rest), StepEvent(state="ended", step=step)
 
 
 async def events(call: Call) -> web.StreamResponse:
@@ -83,8 +82,7 @@ async def events(call: Call) -> web.StreamResponse:
             version = call.context.news.current()
             change = await call.registry.change(number)
             for row in await call.registry.journal(number, cursor.after):
-                cursor, news = cursor.advance(views.step_view(call, row))
-                for event in news:
+                for cursor, event in cursor.advance(views.step_view(call, row)):  # noqa: B020  advance is asked once
                     await stream.send("step", event, str(cursor))
             if not change.state.active:
                 urls = await views.app_urls(call, change.app)
