@@ -26,7 +26,6 @@ from msgspec import Struct
 from minipaas.author.limits import LIMITS
 from minipaas.bundle import oci
 from minipaas.model.errors import Invalid, MinipaasError, NoSpace
-from minipaas.model.typed import to_json
 
 _CHUNK = 1024**2
 _GZIP = b"\x1f\x8b"
@@ -61,7 +60,7 @@ class Image(Struct, frozen=True, kw_only=True):
     def manifest(self) -> bytes:
         """The OCI image manifest over the uncompressed layers; equal images give equal bytes."""
         layers = tuple(oci.Descriptor(media_type=oci.LAYER, digest=x.digest, size=x.size) for x in self.layers)
-        return to_json(oci.image_manifest(self.config, layers))
+        return oci.encode(oci.image_manifest(self.config, layers))
 
     @property
     def size(self) -> int:

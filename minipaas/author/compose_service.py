@@ -26,7 +26,7 @@ from minipaas.model.units import Duration, Size
 
 HTTP_PORTS = (80, 8080, 8000, 3000, 5000, 8888, 4000, 8081, 8008, 1880, 5173, 9000, 9090)
 
-_SILENT = {"labels", "label_file", "annotations", "attach", "pull_policy", "restart", "develop", "scale"}
+_SILENT = {"labels", "label_file", "annotations", "attach", "pull_policy", "restart", "develop", "scale", "init"}
 _HANDLED = {
     *("image", "build", "entrypoint", "command", "ports", "expose", "environment", "env_file", "volumes", "depends_on"),
     *("healthcheck", "deploy", "mem_limit", "cpus", "pids_limit", "user", "working_dir", "cap_add", "cap_drop"),
@@ -46,8 +46,8 @@ _WHY = {
     "extra_hosts": "put the address into env",
     "volumes_from": "name the volumes",
     "platform": "the platform is that of the image",
-    "init": "let the image bring its own init where one is needed",
 }
+_WRITABLE = ("/tmp", "/var/tmp", "/run")  # noqa: S108 (paths in the container)
 _CURL = re.compile(r"(?:curl|wget)\b.*?\bhttp://(?:localhost|127\.0\.0\.1)(?::(\d+))?(/[^\s'\"|;&)]*)?")
 
 
@@ -140,16 +140,19 @@ class ServiceImport:
                     f"volumes: {mount.source} on {mount.target}: a directory of the host is not carried over; "
                     "bake it into the image or use a named volume"
                 )
+            elif mount.kind == "tmpfs" and mount.target.rstrip("/") in _WRITABLE:
+                continue
             elif mount.kind != "volume":
-                self._note(f"volumes: {mount.kind} on {mount.target}: not carried over; /tmp is always writable")
+                writable = ", ".join(_WRITABLE)
+                self._note(f"volumes: {mount.kind} on {mount.target}: not carried over; {writable} are always writable")
             else:
                 self._volume(mount, kept)
         if kept:
             self._draft.set("volumes", kept, "kept across releases; stopped before its successor starts")
             self._one_replica = "it has a volume"
         for path in values.texts(self._raw.get("tmpfs") or []):
-            if path.partition(":")[0].rstrip("/") != "/tmp":  # noqa: S108 (a path in the container)
-                self._note(f"tmpfs: {path}: not carried over; /tmp is always writable")
+            if path.partition(":")[0].rstrip("/") not in _WRITABLE:
+                self._note(f"tmpfs: {path}: not carried over; {', '.join(_WRITABLE)} are always writable")
 
     def _volume(self, mount: values.Mount, kept: dict[str, str]) -> None:
         source = mount.source or re.sub(r"[^a-z0-9]+", "-", f"{self._draft.name}{mount.target}".lower()).strip("-")
@@ -279,7 +282,9 @@ class ServiceImport:
 
     def _rights(self) -> None:
         if self._raw.get("read_only") is not True:
-            self._draft.set("read_only", False, "Compose's default; remove it if only volumes and /tmp are written")
+            self._draft.set(
+                "read_only", False, "Compose's default; remove it if only volumes, /tmp and /run are written"
+            )
         add, drop = self._raw.get("cap_add"), self._raw.get("cap_drop")
         kept = values.capabilities(add, drop)
         if kept:

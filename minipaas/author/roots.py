@@ -27,7 +27,7 @@ class RootChain(Struct, frozen=True):
 
 def load_roots(paths: Sequence[Path]) -> RootChain:
     """The chain of the newest of these root files. Raises Missing, Invalid, Refused."""
-    given = [_checked(path) for path in paths]
+    given = [load_root(path) for path in paths]
     newest = max(given, key=lambda root: root.version)
     candidates = [*given, *_beside(paths)] if newest.version > 1 else given
     chain = [newest]
@@ -44,6 +44,11 @@ def load_roots(paths: Sequence[Path]) -> RootChain:
     return RootChain(tuple(root.raw for root in chain), newest)
 
 
+def load_root(path: Path) -> TrustRoot:
+    """One root file, with enough of its own signatures. Raises Missing, Invalid, Refused."""
+    return check_first(_read(path), str(path))
+
+
 def check_signers(newest: TrustRoot, keys: Iterable[SigningKey], what: str) -> None:
     """Raise Refused when a key is none of the root's release keys: no box would count its signature."""
     known = set(newest.keys.values())
@@ -56,17 +61,13 @@ def check_signers(newest: TrustRoot, keys: Iterable[SigningKey], what: str) -> N
             )
 
 
-def _checked(path: Path) -> TrustRoot:
-    return check_first(_read(path), str(path))
-
-
 def _beside(paths: Sequence[Path]) -> list[TrustRoot]:
     """Every root in the directories of the given ones; other JSON files are passed over."""
     found: list[TrustRoot] = []
     for directory in dict.fromkeys(path.parent for path in paths):
         for path in sorted(directory.glob("*.json")):
             try:
-                found.append(_checked(path))
+                found.append(load_root(path))
             except MinipaasError:
                 continue
     return found

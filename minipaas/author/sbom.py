@@ -18,6 +18,7 @@ from msgspec import Struct
 from minipaas.author.packages import Inventory, Package
 from minipaas.author.times import rfc3339
 from minipaas.author.version import own_version
+from minipaas.model.errors import Invalid
 from minipaas.model.typed import to_json
 
 _SERIAL = uuid.uuid5(uuid.NAMESPACE_URL, "urn:minipaas:sbom")
@@ -35,21 +36,40 @@ class ImageContent(Struct, frozen=True, kw_only=True):
     services: tuple[str, ...]
     inventory: Inventory
 
+    @property
+    def ref(self) -> str:
+        """How the document refers to it."""
+        return f"image:{self.config[7:19]}"
 
-def cyclonedx(app: str, version: str, issued: int, images: Sequence[ImageContent]) -> bytes:
-    """The document for a release. `issued`: Unix seconds."""
+
+def cyclonedx(app: str, version: str, issued: int, images: Sequence[ImageContent], limit: int) -> bytes:
+    """The document for a release. `issued`: Unix seconds; `limit`: bytes.
+
+    A document that would be too long loses the packages' paths, sources and licenses, and says so. Raises Invalid when
+    it still is.
+    """
+    for brief in (False, True):
+        data = _document(app, version, issued, images, brief)
+        if len(data) <= limit:
+            return data
+    raise Invalid(
+        f"cannot write the bill of materials: {sum(len(x.inventory.packages) for x in images)} packages do not fit "
+        f"into {limit // 1024**2} MiB",
+        hint="leave development packages out of the images (npm ci --omit=dev), or split the app",
+        code="author.sbom",
+    )
+
+
+def _document(app: str, version: str, issued: int, images: Sequence[ImageContent], brief: bool) -> bytes:
     root = f"app:{app}@{version}"
     components: list[dict[str, Any]] = []
-    dependencies: list[dict[str, Any]] = [
-        {"ref": root, "dependsOn": sorted(f"image:{image.config}" for image in images)}
-    ]
+    dependencies: list[dict[str, Any]] = [{"ref": root, "dependsOn": sorted(image.ref for image in images)}]
     for image in sorted(images, key=lambda image: image.config):
-        parts = [_package(image, package) for package in image.inventory.packages]
+        parts = [_package(image, number, package, brief) for number, package in enumerate(image.inventory.packages)]
         if (system := _system(image)) is not None:
             parts.insert(0, system)
-        parts = list({part["bom-ref"]: part for part in parts}.values())
         components += [_image(image), *parts]
-        dependencies.append({"ref": f"image:{image.config}", "dependsOn": sorted(part["bom-ref"] for part in parts)})
+        dependencies.append({"ref": image.ref, "dependsOn": [part["bom-ref"] for part in parts]})
     document: dict[str, Any] = {
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
         "bomFormat": "CycloneDX",
@@ -64,21 +84,22 @@ def cyclonedx(app: str, version: str, issued: int, images: Sequence[ImageContent
         "components": components,
         "dependencies": dependencies,
     }
+    if brief:
+        document["metadata"]["properties"] = [{"name": "minipaas:brief", "value": "paths and licenses are left out"}]
     serial = uuid.uuid5(_SERIAL, hashlib.sha256(to_json(document)).hexdigest())
     return to_json(document | {"serialNumber": f"urn:uuid:{serial}"})
 
 
 def _image(image: ImageContent) -> dict[str, Any]:
-    digest = image.manifest.removeprefix("sha256:")
     unread = [{"name": "minipaas:unread", "value": f"/{path}"} for path in image.inventory.unread]
     return {
         "type": "container",
-        "bom-ref": f"image:{image.config}",
+        "bom-ref": image.ref,
         "name": image.reference,
         "version": image.config,
-        "hashes": [{"alg": "SHA-256", "content": digest}],
+        "hashes": [{"alg": "SHA-256", "content": image.manifest.removeprefix("sha256:")}],
         "properties": [
-            *_where(image),
+            *_services(image),
             {"name": "minipaas:manifest", "value": image.manifest},
             {"name": "minipaas:platform", "value": image.platform},
             *unread,
@@ -92,7 +113,7 @@ def _system(image: ImageContent) -> dict[str, Any] | None:
         return None
     component = {
         "type": "operating-system",
-        "bom-ref": f"os:{system.id}@{system.version}#{image.config}",
+        "bom-ref": f"os:{image.config[7:19]}",
         "name": system.id,
         "description": system.name,
         "properties": _where(image),
@@ -100,15 +121,18 @@ def _system(image: ImageContent) -> dict[str, Any] | None:
     return component | ({"version": system.version} if system.version else {})
 
 
-def _package(image: ImageContent, package: Package) -> dict[str, Any]:
+def _package(image: ImageContent, number: int, package: Package, brief: bool) -> dict[str, Any]:
     component: dict[str, Any] = {
         "type": "library",
-        "bom-ref": f"{package.purl}#{image.config}:/{package.path}",
+        "bom-ref": f"{image.config[7:19]}:{number}",
         "name": package.name,
         "version": package.version,
         "purl": package.purl,
-        "properties": [*_where(image), {"name": "minipaas:path", "value": f"/{package.path}"}],
+        "properties": _where(image),
     }
+    if brief:
+        return component
+    component["properties"].append({"name": "minipaas:path", "value": f"/{package.path}"})
     if package.source:
         component["properties"].append({"name": "minipaas:source", "value": package.source})
     if package.license:
@@ -117,5 +141,8 @@ def _package(image: ImageContent, package: Package) -> dict[str, Any]:
 
 
 def _where(image: ImageContent) -> list[dict[str, str]]:
-    services = [{"name": "minipaas:service", "value": service} for service in sorted(image.services)]
-    return [{"name": "minipaas:image", "value": image.config}, *services]
+    return [{"name": "minipaas:image", "value": image.ref}, *_services(image)]
+
+
+def _services(image: ImageContent) -> list[dict[str, str]]:
+    return [{"name": "minipaas:service", "value": service} for service in sorted(image.services)]

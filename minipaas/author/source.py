@@ -1,7 +1,8 @@
 """What a build starts from, as digests: directories, Containerfiles, the git commit.
 
-What always holds: the same files give the same digests, on every machine and in every order of reading; bundles and
-git's own directory do not count, so that a build does not change what it is built from.
+What always holds: the same files give the same digests, on every machine and in every order of reading; what
+`.containerignore` names, bundles and git's own directory do not count, so that a build does not change what it is built
+from.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from minipaas.author.limits import LIMITS
+from minipaas.engine.context import IGNORE_FILES, Ignore
 from minipaas.model.errors import Invalid, Missing
 
 CONTAINERFILES = ("Containerfile", "Dockerfile")
+_BUNDLE = ".bundle"
+_COPY_ALL = re.compile(
+    r"^\s*(?:COPY|ADD)\s+(?:--(?!from)\S+\s+)*(?:\[\s*\")?(?:\./?|\*)\"?[\s,]", re.IGNORECASE | re.MULTILINE
+)
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -31,7 +37,13 @@ class Context(Struct, frozen=True, kw_only=True):
     containerfile_digest: str
     """`sha256:<hex>`"""
     digest: str
-    """Of the sorted list of all files: `MODE SHA256 PATH`, one a line."""
+    """Of the sorted list of `files`: `KIND SHA256 PATH`, one a line."""
+    files: tuple[str, ...]
+    """What a build can see, relative to the directory; without git's own directory and finished bundles."""
+    bundles: tuple[str, ...]
+    """Finished bundles that a build can see."""
+    copies_all: bool
+    """Whether the Containerfile copies the whole directory."""
     bases: tuple[str, ...]
     """Images named by FROM, except scratch and stages; build arguments stay unresolved and are left out."""
 
@@ -58,12 +70,17 @@ def read_context(directory: Path, what: str) -> Context:
     data = found.read_bytes()
     if len(data) > LIMITS.containerfile:
         raise Invalid(f"cannot build {what}: {found} is larger than {LIMITS.containerfile // 1024} KiB")
+    files = sorted(_files(directory, found.name))
+    text = data.decode("utf-8", "replace")
     return Context(
         directory=directory,
         containerfile=found,
         containerfile_digest="sha256:" + hashlib.sha256(data).hexdigest(),
-        digest=_tree_digest(directory),
-        bases=_bases(data.decode("utf-8", "replace")),
+        digest=_tree_digest(directory, files),
+        files=tuple(path for path, _ in files if not path.endswith(_BUNDLE)),
+        bundles=tuple(path for path, _ in files if path.endswith(_BUNDLE)),
+        copies_all=_COPY_ALL.search(text) is not None,
+        bases=_bases(text),
     )
 
 
@@ -79,9 +96,11 @@ def _bases(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(bases)))
 
 
-def _tree_digest(directory: Path) -> str:
+def _tree_digest(directory: Path, files: Sequence[tuple[str, os.stat_result]]) -> str:
     total = hashlib.sha256()
-    for path, info in sorted(_files(directory)):
+    for path, info in files:
+        if path.endswith(_BUNDLE):
+            continue
         if stat.S_ISLNK(info.st_mode):
             target = os.readlink(directory / path)  # noqa: PTH115 (Path would tidy it up)
             kind, content = "link", hashlib.sha256(os.fsencode(target)).hexdigest()
@@ -93,16 +112,19 @@ def _tree_digest(directory: Path) -> str:
     return "sha256:" + total.hexdigest()
 
 
-def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Regular files and symbolic links, by path relative to `directory`."""
+def _files(directory: Path, containerfile: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Regular files and symbolic links that a build can see, by path relative to `directory`."""
+    ignore = Ignore.read(directory)
     count = 0
     for here, directories, files in os.walk(directory):
         directories[:] = [name for name in directories if name != ".git"]
         linked = [name for name in directories if Path(here, name).is_symlink()]
         for name in (*files, *linked):
             path = Path(here, name)
+            relative = path.relative_to(directory).as_posix()
             info = path.lstat()
-            if name.endswith(".bundle") or not (stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode)):
+            wanted = not ignore(relative) or relative in (containerfile, *IGNORE_FILES)
+            if not wanted or not (stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode)):
                 continue
             count += 1
             if count > LIMITS.context_files:
@@ -111,7 +133,7 @@ def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
                     hint="give the Containerfile a directory of its own",
                     code="author.context",
                 )
-            yield path.relative_to(directory).as_posix(), info
+            yield relative, info
 
 
 def read_commit(directory: Path) -> Commit | None:

@@ -35,7 +35,7 @@ replicas = 1
 # memory = "256MiB"
 # cpus = 0.5
 health = {{ http = "/", interval = "5s", timeout = "2s", grace = "30s" }}
-# read_only = true                      # the default: only volumes and /tmp can be written
+# read_only = true                      # the default: only volumes, /tmp, /var/tmp and /run can be written
 # capabilities = []                     # the default: none; for example ["NET_BIND_SERVICE"]
 
 # [services.web.hooks]

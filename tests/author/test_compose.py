@@ -126,11 +126,11 @@ SAID: list[tuple[str, str]] = [
     ("volumes: [/etc/localtime:/etc/localtime:ro]", "/etc/localtime"),
     ("volumes: ['~/x:/x']", "a directory of the host"),
     ("volumes: [{type: bind, source: ./a, target: /a}]", "a directory of the host"),
-    ("volumes: [{type: tmpfs, target: /run}]", "tmpfs on /run"),
+    ("volumes: [{type: tmpfs, target: /cache}]", "tmpfs on /cache"),
     ("volumes: [data:/d:ro]", "read-only and is now writable"),
     ("volumes: [data:/a, data:/b]", "data on /b: a second mount"),
     ("volumes: [/anon]", "had no name; it is now web-anon"),
-    ("tmpfs: /run", "tmpfs: /run"),
+    ("tmpfs: /cache:size=1m", "tmpfs: /cache"),
     ("ports: ['80']", "random port"),
     ("ports: ['[::1]:80:80']", "IPv6"),
     ("ports: ['80:80']", "prefer a route"),
@@ -164,8 +164,18 @@ def test_says_what_is_not_carried_over(tmp_path: Path, body: str, word: str) -> 
     assert word in notes
 
 
-SILENT = ["labels: {a: b}", "restart: unless-stopped", "x-mine: 1", "security_opt: [no-new-privileges:true]",
-          "privileged: false", "tmpfs: [/tmp]", "networks: [default]", "pull_policy: always"]  # fmt: skip
+SILENT = [
+    "labels: {a: b}",
+    "restart: unless-stopped",
+    "x-mine: 1",
+    "security_opt: [no-new-privileges:true]",
+    "privileged: false",
+    "tmpfs: [/tmp, '/run:mode=755']",
+    "volumes: [{type: tmpfs, target: /run}]",
+    "init: true",
+    "networks: [default]",
+    "pull_policy: always",
+]
 
 
 @pytest.mark.parametrize("body", SILENT)

@@ -33,6 +33,9 @@ INPUTS = Inputs(
             containerfile=Path("/home/me/shop/Containerfile"),
             containerfile_digest="sha256:" + "2" * 64,
             digest="sha256:" + "3" * 64,
+            files=("Containerfile",),
+            bundles=(),
+            copies_all=False,
             bases=("base",),
         )
     },

@@ -6,9 +6,14 @@ import json
 import re
 from typing import Any
 
+import msgspec
+import pytest
+
 from minipaas.author.packages import Inventory, OsRelease, Package
 from minipaas.author.sbom import ImageContent, cyclonedx
+from minipaas.model.errors import Invalid
 
+LIMIT = 100_000
 MUSL = Package(
     purl="pkg:apk/alpine/musl@1.2", name="musl", version="1.2", path="lib/apk/db/installed", license="MIT", source="m"
 )
@@ -35,7 +40,7 @@ BARE = ImageContent(
 
 
 def document(*images: ImageContent, issued: int = 1_700_000_000) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(cyclonedx("shop", "1.0", issued, images))
+    loaded: dict[str, Any] = json.loads(cyclonedx("shop", "1.0", issued, images, LIMIT))
     return loaded
 
 
@@ -55,7 +60,7 @@ def test_each_package_says_which_image_and_services_it_is_in() -> None:
     package = next(x for x in document(FULL, BARE)["components"] if x["type"] == "library")
     assert package["purl"] == MUSL.purl
     assert package["licenses"] == [{"license": {"name": "MIT"}}]
-    assert ("minipaas:image", FULL.config) in properties(package)
+    assert ("minipaas:image", FULL.ref) in properties(package)
     assert [value for name, value in properties(package) if name == "minipaas:service"] == ["web", "worker"]
     assert ("minipaas:path", "/lib/apk/db/installed") in properties(package)
 
@@ -79,5 +84,17 @@ def test_references_are_unique_and_all_lead_somewhere() -> None:
 
 
 def test_equal_content_gives_equal_bytes_in_any_order_and_other_content_another_serial() -> None:
-    assert cyclonedx("shop", "1.0", 5, (FULL, BARE)) == cyclonedx("shop", "1.0", 5, (BARE, FULL))
+    assert cyclonedx("shop", "1.0", 5, (FULL, BARE), LIMIT) == cyclonedx("shop", "1.0", 5, (BARE, FULL), LIMIT)
     assert document(FULL)["serialNumber"] != document(BARE)["serialNumber"]
+
+
+def test_a_long_list_loses_details_but_no_package() -> None:
+    many = tuple(msgspec.structs.replace(MUSL, name=f"p{n}", purl=f"pkg:apk/alpine/p{n}@1") for n in range(200))
+    image = msgspec.structs.replace(FULL, inventory=Inventory(os=None, packages=many, unread=()))
+    full = cyclonedx("shop", "1.0", 5, [image], LIMIT)
+    brief = json.loads(cyclonedx("shop", "1.0", 5, [image], len(full) - 1))
+    assert len(brief["components"]) == 201
+    assert "licenses" not in brief["components"][1]
+    assert brief["metadata"]["properties"][0]["name"] == "minipaas:brief"
+    with pytest.raises(Invalid, match="200 packages do not fit"):
+        cyclonedx("shop", "1.0", 5, [image], 1000)

@@ -17,6 +17,7 @@ def app(tmp_path: Path) -> Path:
     directory = tmp_path / "app"
     (directory / "sub").mkdir(parents=True)
     (directory / "Containerfile").write_text("FROM scratch\nCOPY . .\n")
+    (directory / ".containerignore").write_text("ignored\n")
     (directory / "main.py").write_text("print()\n")
     (directory / "sub" / "data").write_text("1")
     return directory
@@ -31,6 +32,7 @@ CHANGES: list[tuple[str, Callable[[Path], object], bool]] = [
     ("a link to a directory", lambda d: (d / "link").symlink_to("sub"), True),
     ("touched", lambda d: (d / "main.py").touch(), False),
     ("a finished bundle", lambda d: (d / "app.bundle").write_text("x"), False),
+    ("what is ignored", lambda d: (d / "ignored").mkdir() or (d / "ignored" / "x").write_text("x"), False),
     ("git's own files", lambda d: (d / ".git").mkdir() or (d / ".git" / "HEAD").write_text("x"), False),
 ]
 
@@ -55,6 +57,28 @@ def test_the_digest_follows_the_content(app: Path, change: Callable[[Path], obje
 def test_base_images(app: Path, text: str, bases: tuple[str, ...]) -> None:
     (app / "Containerfile").write_text(text)
     assert read_context(app, "web").bases == bases
+
+
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [
+        ("COPY . .", True),
+        ("copy --chown=1:1 ./ /app", True),
+        ('ADD [".", "/app"]', True),
+        ("COPY * /app/", True),
+        ("COPY  main.py .", False),
+        ("COPY --from=build . /app", False),
+        ("COPY .env /", False),
+        ("RUN COPY . .", False),
+    ],
+)
+def test_whether_the_whole_directory_goes_in(app: Path, line: str, whole: bool) -> None:
+    (app / "Containerfile").write_text(f"FROM scratch\n{line}\n")
+    (app / "old.bundle").write_text("x")
+    context = read_context(app, "web")
+    assert context.copies_all is whole
+    assert context.bundles == ("old.bundle",)
+    assert set(context.files) == {".containerignore", "Containerfile", "main.py", "sub/data"}
 
 
 def test_a_dockerfile_will_do_and_a_containerfile_wins(app: Path) -> None:
