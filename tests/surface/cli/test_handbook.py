@@ -1,0 +1,78 @@
+"""The operator's handbook is true: its commands, keys, addresses and codes are those of the program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+
+from minipaas.model.config import Config
+from minipaas.model.typed import convert, to_builtins
+from minipaas.surface.cli.main import EXIT_CODES, INTERRUPTED, cli
+from minipaas.surface.table import TABLE
+
+BOOK = (Path(__file__).parents[3] / "docs" / "operator-handbook.md").read_text()
+BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", BOOK, re.DOTALL)).splitlines()
+INLINE = re.findall(r"`(minipaas [^`]+)`", BOOK)
+COMMANDS = sorted(
+    {line[line.index("minipaas ") :] for line in BLOCKS if re.match(r"(\w+=\S+ )?minipaas ", line)} | {*INLINE}
+)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_exists_with_its_options(line):
+    words = shlex.split(line, comments=True)[1:]
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words.pop(0))
+        assert found is not None
+        command = found
+    options = {name for param in command.params for name in param.opts}
+    assert {word for word in words if word.startswith("-")} <= options
+
+
+def test_every_key_of_the_configuration_is_there_with_its_default():
+    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| `(.+?)` \|", BOOK, re.MULTILINE))
+    told: dict[str, dict[str, object]] = {}
+    for key, default in rows.items():
+        section, name = key.split(".")
+        told.setdefault(section, {})[name] = tomllib.loads(f"x = {default}")["x"]
+    assert to_builtins(convert(told, Config, "the handbook")) == to_builtins(Config())
+    keys = {
+        f"{section.name}.{field.name}"
+        for section in msgspec.structs.fields(Config)
+        for field in msgspec.structs.fields(section.type)
+    }
+    assert set(rows) == keys
+
+
+def test_the_whole_configuration_can_be_copied():
+    (example,) = re.findall(r"```toml\n(.*?)```", BOOK, re.DOTALL)
+    convert(tomllib.loads(example), Config, "the handbook")
+
+
+def test_every_exit_code_is_explained():
+    (table,) = re.findall(r"### Exit codes.*?\n((?:\|.*\n)+)", BOOK, re.DOTALL)
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    assert codes == {0, INTERRUPTED, *EXIT_CODES.values()}
+
+
+def test_what_is_typed_into_curl_is_in_the_api():
+    calls = [line for line in BLOCKS if line.startswith("curl ")]
+    assert len(calls) > 5
+    for line in calls:
+        words = shlex.split(line, comments=True)
+        path = re.sub(r"^https?://[^/]+|\?.*$", "", words[-1])
+        body = any(word in ("--json", "--data-binary") for word in words)
+        method = "PUT" if "-T" in words else "DELETE" if "DELETE" in words else "POST" if body else "GET"
+        known = [
+            row for row in TABLE if row.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", row.path), path)
+        ]
+        assert known, line
+        query = re.findall(r"[?&](\w+)=", words[-1])
+        assert set(query) <= {one.name for one in known[0].query}
