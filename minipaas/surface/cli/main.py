@@ -95,12 +95,28 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, purpose) for name, (_, purpose) in rows.items()], col_max=14)
 
 
+def _own_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from minipaas.surface.cli.about import own_version
+
+        click.echo(f"minipaas {own_version()}")
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     epilog="Which box: --to URL, else MINIPAAS_HOST, else the socket of this machine's box. "
     "A token for it: MINIPAAS_TOKEN. Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 no such thing, "
     "5 box unreachable.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_own_version,
+    help="Show the version and exit.",
 )
 def cli() -> None:
     """Signed app bundles in; hardened, routed and visible containers out."""
@@ -125,6 +141,9 @@ def run(args: Sequence[str], serve: Serve) -> int:
         return _quiet_pipe()
     except SystemExit as done:  # click's answer to a broken pipe, and completion
         return _quiet_pipe(done.code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return EXIT_CODES[Invalid]
     except Exception as error:
         return _failed(error, as_json="--json" in args)
     return result if isinstance(result, int) else 0

@@ -174,7 +174,7 @@ def sign(file: Path, root_keys: tuple[Path, ...]) -> None:
 @click.argument("file", type=FILE)
 @json_option
 def show(file: Path, as_json: bool) -> None:
-    """What a root.json says; a refusal when its own signatures don't suffice."""
+    """What a root.json says. Refused when its own signatures don't suffice."""
     root = _checked(_read(file), str(file))
     facts = _facts(root)
     if as_json:
@@ -193,7 +193,7 @@ def show(file: Path, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @box_options
 def add(file: Path, to: str | None, as_json: bool) -> None:
-    """Tell a box to believe this root: its first, or one that follows from what it believes now."""
+    """Tell a box to believe a root. It is its first, or one that follows from what it believes now."""
     box = Box.at(to)
     answer = box.raw("POST", "/trust", _read(file))
     if as_json:

@@ -43,6 +43,18 @@ def test_the_overview_names_every_command(minipaas):
         assert purpose.split()[0] in told
 
 
+@pytest.mark.parametrize("path", [(), ("trust",), ("token",)])
+def test_a_group_alone_shows_its_help(minipaas, path):
+    done = minipaas(*path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == minipaas(*path, "--help").out
+
+
+def test_version(minipaas):
+    done = minipaas("--version")
+    assert (done.code, done.out.split()[0]) == (0, "minipaas")
+
+
 READING = ["status", "changes", "logs", "audit", "version", "trust list", "trust show", "token list"]
 
 

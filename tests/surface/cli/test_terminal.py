@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from minipaas.model.change import ChangeKind
 from minipaas.surface import wire
+from tests.bundle.builders import make_bundle
 
 
-def on_terminal(*args: str, answer: str = "", **env: str) -> tuple[int, str]:
+def on_terminal(
+    *args: str, answer: str = "", interrupt: Callable[[], bool] | None = None, **env: str
+) -> tuple[int, str]:
     """Run a command on a pseudo-terminal; its exit code and everything it wrote."""
     ours, theirs = pty.openpty()
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "MINIPAAS_TOKEN")}
@@ -30,6 +36,9 @@ def on_terminal(*args: str, answer: str = "", **env: str) -> tuple[int, str]:
     told, until = b"", time.monotonic() + 30
     try:
         while time.monotonic() < until:
+            if interrupt is not None and interrupt():
+                process.send_signal(signal.SIGINT)
+                interrupt = None
             if not select.select([ours], [], [], 0.1)[0]:
                 continue
             try:
@@ -100,3 +109,31 @@ def test_steps_are_shown_live(shop):
     assert "stop web #1 (removed)" in told
     assert "slow" in told
     assert "shop is removed" in told
+
+
+def test_deploy_with_a_progress_bar(shop, views, tmp_path):
+    bundle = make_bundle(tmp_path, app="shop", version="1.4.2")
+    shop.answers["POST /api/v1/bundles/missing"] = (403, {})
+    shop.answers["PUT /api/v1/bundles"] = (202, views.accepted())
+    shop.answers["GET /api/v1/changes/7/events"] = views.story(views.step(1, "start web #1"))
+    code, told = on_terminal("deploy", str(bundle))
+    assert code == 0, told
+    assert "sending" in told
+    for line in ("sent ", "start web #1", "shop 1.4.2 serves", "http://shop.local"):
+        assert line in told
+
+
+def test_a_change_that_is_interrupted_goes_on_and_says_how_to_look(shop, views):
+    let_go = threading.Event()
+
+    def hang(handler):
+        handler.note_without_body()
+        let_go.wait(20)
+
+    shop.answers["POST /api/v1/apps/shop/rollback"] = (202, views.accepted())
+    shop.answers["GET /api/v1/changes/7/events"] = hang
+    code, told = on_terminal("rollback", "shop", interrupt=lambda: "GET /api/v1/changes/7/events" in shop.requests())
+    let_go.set()
+    assert code == 130
+    assert "change 7 goes on; look with: minipaas changes 7" in told
+    assert "Traceback" not in told
