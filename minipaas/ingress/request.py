@@ -26,7 +26,7 @@ CHUNKED = -1
 """As a length: the body says itself where it ends."""
 
 _LINE = re.compile(rb"([A-Z][A-Z-]{0,31}) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(rb"[A-Z][A-Z-]* [!-~]+ HTTP/\d+(\.\d+)?\r\n")
+_OTHER_VERSION = re.compile(rb"[A-Z][A-Z-]* [!-~]+ HTTP/(?!1\.[01]\r)\d(\.\d)?\r\n")
 _BLOCK = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t \x21-\x7e\x80-\xff]*\r\n)*\r\n")
 _BARE = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
 _START = re.compile(rb"[A-Z][A-Z-]{0,31}(?: |$)")
@@ -41,6 +41,8 @@ _DROPPED = frozenset(
 _PROTECTED = frozenset((b"content-length", b"host"))
 """Not dropped even when Connection names them: they carry the framing and the address."""
 _UNIQUE = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect", b"upgrade"))
+_COMMON = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+"""Methods that need no second opinion; llhttp has a list of all that are registered."""
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 """Idempotent methods (RFC 9110, section 9.2.2)."""
 
@@ -125,7 +127,7 @@ def parse(head: bytes, last: Request, origin: bytes, limits: Limits) -> Request 
     method, target, minor = match.groups()
     if method == b"CONNECT":
         return pages.NO_TUNNEL
-    if last.fields.block == block:
+    if last.fields.block == block and method in _COMMON:
         fields = last.fields
     else:
         judged = _fields(line, block, limits)
