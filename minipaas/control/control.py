@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 COLLECT_EVERY = 3600.0
 """Seconds between garbage collections that nothing else has asked for."""
-MAX_LOG_LINES = 1000
+MAX_LOG_LINES = 2000
 
 
 class LogLine(Struct, frozen=True):
