@@ -82,7 +82,7 @@ def refusal(data: bytes, sink: Store | None = None, limits: Limits = Limits()) -
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return make_bundle(tmp_path_factory.mktemp("bundle"), services=("web", "db")).read_bytes()
+    return make_bundle(tmp_path_factory.mktemp("bundle"), name="it.bundle").read_bytes()
 
 
 # -- what a good bundle leaves behind ----------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_every_flipped_byte_is_refused_even_when_the_layers_are_here(bundle: byt
 
 
 def test_every_truncation_is_refused(bundle: bytes) -> None:
-    for length in range(1, len(bundle)):
+    for length in range(1, len(bundle), 2):
         with pytest.raises(Refused) as caught:
             take(bundle[:length])
         assert caught.value.code == "bundle.truncated", length
@@ -280,10 +280,9 @@ def test_the_seek_table_tells_the_truth(bundle: bytes) -> None:
 
 
 def _frames(bend: Callable[[bytes], bytes], which: int = 1) -> bytes:
+    bends = {which: bend}
     contents = enumerate(frames_of(Forge().members()))
-    return finish(
-        [(bend(content) if number == which else frame(content), len(content)) for number, content in contents]
-    )
+    return finish([(bends.get(number, frame)(content), len(content)) for number, content in contents])
 
 
 def _streamed(content: bytes) -> bytes:
@@ -414,7 +413,7 @@ def test_tar_headers(header: Callable[[str, int], bytes], code: str) -> None:
 
 def test_a_bad_header_is_refused_wherever_it_is() -> None:
     contents = frames_of(Forge().members())
-    last = max(number for number, content in enumerate(contents) if content[257:262] == b"ustar")
+    last = max(number for number, content in enumerate(contents) if content[:5] == b"blobs" and len(content) == 512)
     contents[last] = _header(name="../x")("", 10240)
     assert refusal(finish([(frame(content), len(content)) for content in contents])).code == "bundle.member_name"
 
