@@ -51,15 +51,15 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "the disk is full: remove old releases, or free space under Podman's storage (`podman system df`)",
     ),
     (
+        r"(iptables|nft).{0,80}(no such file|not found)|unable to .{0,40}iptables",
+        "engine.network",
+        "netavark needs iptables (Podman 4) or nftables (Podman 5): install it",
+    ),
+    (
         r"(netavark|aardvark-dns).{0,80}(no such file|not found|could not find)"
         r"|could not find .{0,10}(netavark|aardvark)",
         "engine.network",
         "install netavark and aardvark-dns",
-    ),
-    (
-        r"(iptables|nft).{0,80}(no such file|not found)|unable to .{0,40}iptables",
-        "engine.network",
-        "netavark needs iptables (Podman 4) or nftables (Podman 5): install it",
     ),
     (
         r"subnet .{0,60}(is already used|already in use)|could not find free subnet",

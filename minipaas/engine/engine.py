@@ -322,8 +322,7 @@ class Engine:
 
         After a failed start the container should be replaced: Podman may keep holding its ports (seen in 4.3).
         """
-        self._prober.forget(container)
-        self._executor.forget(container)
+        self._forget(container)
         await self._calls.call(
             f"start {self._name(container)}", "POST", f"containers/{container}/start", timeout=limits.START, slow=True
         )
@@ -362,8 +361,14 @@ class Engine:
             accept=_GONE,
             slow=True,
         )
+        self._forget(container)
+
+    def _forget(self, container: str) -> None:
+        """Its life so far is past; what is known of it counts no more."""
         self._prober.forget(container)
         self._executor.forget(container)
+        for key in [key for key in self._endings if key[0] == container]:
+            del self._endings[key]
 
     async def kill(self, container: str) -> None:
         """SIGKILL now; fine when it has ended or is gone."""

@@ -88,6 +88,13 @@ class Listener:
     async def open(self, held: socket.socket) -> None:
         """Listen on this bound socket (a duplicate; the caller keeps it)."""
         sock = held.dup()
+        try:
+            await self._serve(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _serve(self, sock: socket.socket) -> None:
         if self.behaviour.closes or self.behaviour.banner or self.behaviour.hangs:
             self._server = await asyncio.start_server(self._raw, sock=sock)
             return

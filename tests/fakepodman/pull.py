@@ -16,13 +16,14 @@ async def pull_for_real(reference: str, auth_header: str) -> str:
     """The image id (hex) of `HOST:PORT/NAME@sha256:…`, after every blob was fetched and hashed. Raises Fault."""
     where, _, digest = reference.rpartition("@")
     host, _, name = where.partition("/")
-    auth = None
+    headers = {}
     if auth_header:
         login = json.loads(base64.urlsafe_b64decode(auth_header))
-        auth = aiohttp.BasicAuth(login["username"], login["password"])
+        both = f"{login['username']}:{login['password']}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
     timeout = aiohttp.ClientTimeout(total=30)
     try:
-        async with aiohttp.ClientSession(auth=auth, timeout=timeout) as session:
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             base = f"http://{host}/v2/{name}"
             manifest = json.loads(await _get(session, f"{base}/manifests/{digest}", digest))
             blobs: list[dict[str, Any]] = [manifest["config"], *manifest["layers"]]

@@ -23,7 +23,8 @@ from tests.fakepodman.world import Fault, World, network_entry, volume_entry
 
 T = TypeVar("T")
 PATIENCE = 20.0
-Handler = Callable[["FakePodman", web.Request], Awaitable[web.StreamResponse]]
+Args = dict[str, str]
+Handler = Callable[["FakePodman", web.Request, Args], Awaitable[web.StreamResponse]]
 _ROUTES: list[tuple[str, re.Pattern[str], str, Handler]] = []
 
 
@@ -248,7 +249,6 @@ class FakePodman:
             if match is None:
                 continue
             self.calls[name] += 1
-            request["args"] = match.groupdict()
             refusal = self._refusal(f"{request.method} {path}")
             try:
                 if refusal is not None:
@@ -257,7 +257,7 @@ class FakePodman:
                         request.transport.close()
                     if refusal.status:
                         return _error(refusal.status, refusal.message, refusal.message)
-                return await handler(self, request)  # type: ignore[arg-type]
+                return await handler(self, request, match.groupdict())  # type: ignore[arg-type]
             except Fault as fault:
                 return _error(fault.status, fault.cause, fault.message)
         return _error(404, "Not Found", f"{request.method} {path}: the fake has no such call")
@@ -295,17 +295,17 @@ def _has_labels(labels: dict[str, str] | None, wanted: list[str]) -> bool:
 
 
 @route("GET", "_ping")
-async def ping(fake: FakePodman, request: web.Request) -> web.Response:
+async def ping(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     return web.Response(text="OK", headers={"Libpod-Api-Version": fake.version})
 
 
 @route("GET", "version")
-async def version(fake: FakePodman, request: web.Request) -> web.Response:
+async def version(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     return web.json_response({"Version": fake.version, "ApiVersion": "1.41", "Os": "linux", "Arch": "amd64"})
 
 
 @route("GET", "info")
-async def info(fake: FakePodman, request: web.Request) -> web.Response:
+async def info(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     host = {
         "arch": "amd64",
         "os": "linux",
@@ -320,7 +320,7 @@ async def info(fake: FakePodman, request: web.Request) -> web.Response:
 
 
 @route("GET", "events")
-async def events(fake: FakePodman, request: web.Request) -> web.StreamResponse:
+async def events(fake: FakePodman, request: web.Request, args: Args) -> web.StreamResponse:
     wanted = _filters(request)
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     fake.world.watchers.add(queue)
@@ -343,7 +343,7 @@ async def events(fake: FakePodman, request: web.Request) -> web.StreamResponse:
 
 
 @route("GET", "containers/json")
-async def list_containers(fake: FakePodman, request: web.Request) -> web.Response:
+async def list_containers(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     filters, everything = _filters(request), request.query.get("all") == "true"
     listed = [
         container.listed()
@@ -356,39 +356,39 @@ async def list_containers(fake: FakePodman, request: web.Request) -> web.Respons
 
 
 @route("POST", "containers/create")
-async def create_container(fake: FakePodman, request: web.Request) -> web.Response:
+async def create_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     body = await fake._json(request, "POST containers/create")
     container = fake.world.create(body)
     return web.json_response({"Id": container.id, "Warnings": []}, status=201)
 
 
 @route("GET", "containers/{name}/json")
-async def inspect_container(fake: FakePodman, request: web.Request) -> web.Response:
-    return web.json_response(fake.world.find(request["args"]["name"]).inspected())
+async def inspect_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    return web.json_response(fake.world.find(args["name"]).inspected())
 
 
 @route("GET", "containers/{name}/exists")
-async def container_exists(fake: FakePodman, request: web.Request) -> web.Response:
-    fake.world.find(request["args"]["name"])
+async def container_exists(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    fake.world.find(args["name"])
     return web.Response(status=204)
 
 
 @route("POST", "containers/{name}/start")
-async def start_container(fake: FakePodman, request: web.Request) -> web.Response:
-    started = fake.world.start(fake.world.find(request["args"]["name"]))
+async def start_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    started = fake.world.start(fake.world.find(args["name"]))
     return web.Response(status=204 if started else 304)
 
 
 @route("POST", "containers/{name}/stop")
-async def stop_container(fake: FakePodman, request: web.Request) -> web.Response:
+async def stop_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     seconds = float(request.query.get("timeout", "10"))
-    stopped = await fake.world.stop(fake.world.find(request["args"]["name"]), seconds)
+    stopped = await fake.world.stop(fake.world.find(args["name"]), seconds)
     return web.Response(status=204 if stopped else 304)
 
 
 @route("POST", "containers/{name}/kill")
-async def kill_container(fake: FakePodman, request: web.Request) -> web.Response:
-    container = fake.world.find(request["args"]["name"])
+async def kill_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    container = fake.world.find(args["name"])
     if not container.running:
         words = f"can only kill running containers. {container.id} is in state {container.state}"
         raise Fault(500, "container state improper", words)
@@ -397,23 +397,23 @@ async def kill_container(fake: FakePodman, request: web.Request) -> web.Response
 
 
 @route("POST", "containers/{name}/wait")
-async def wait_container(fake: FakePodman, request: web.Request) -> web.Response:
-    container = fake.world.find(request["args"]["name"])
+async def wait_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    container = fake.world.find(args["name"])
     if container.running:
         await container.ended.wait()
     return web.Response(text=f"{container.exit_code}\n")
 
 
 @route("DELETE", "containers/{name}")
-async def delete_container(fake: FakePodman, request: web.Request) -> web.Response:
-    container = fake.world.find(request["args"]["name"])
+async def delete_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    container = fake.world.find(args["name"])
     await fake.world.remove(container, force=request.query.get("force") == "true")
-    return web.json_response([{"Id": container.id, "RawInput": request["args"]["name"]}])
+    return web.json_response([{"Id": container.id, "RawInput": args["name"]}])
 
 
 @route("GET", "containers/{name}/logs")
-async def container_logs(fake: FakePodman, request: web.Request) -> web.Response:
-    container = fake.world.find(request["args"]["name"])
+async def container_logs(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    container = fake.world.find(args["name"])
     streams = {number for number, key in ((1, "stdout"), (2, "stderr")) if request.query.get(key) == "true"}
     if not streams:
         raise Fault(400, "you must choose at least one stream")
@@ -429,8 +429,8 @@ def frame(stream: int, payload: bytes) -> bytes:
 
 
 @route("POST", "containers/{name}/exec")
-async def create_exec(fake: FakePodman, request: web.Request) -> web.Response:
-    container = fake.world.find(request["args"]["name"])
+async def create_exec(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    container = fake.world.find(args["name"])
     body = await fake._json(request, "POST containers/{name}/exec")
     if not container.running:
         raise Fault(500, "container state improper", "can only create exec sessions on running containers")
@@ -441,8 +441,8 @@ async def create_exec(fake: FakePodman, request: web.Request) -> web.Response:
 
 
 @route("POST", "exec/{id}/start")
-async def start_exec(fake: FakePodman, request: web.Request) -> web.StreamResponse:
-    session = _exec(fake, request)
+async def start_exec(fake: FakePodman, request: web.Request, args: Args) -> web.StreamResponse:
+    session = _exec(fake, args)
     container = fake.world.find(session.container)
     behaviour = container.behaviour
     session.running = True
@@ -454,15 +454,15 @@ async def start_exec(fake: FakePodman, request: web.Request) -> web.StreamRespon
 
 
 @route("GET", "exec/{id}/json")
-async def inspect_exec(fake: FakePodman, request: web.Request) -> web.Response:
-    session = _exec(fake, request)
+async def inspect_exec(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    session = _exec(fake, args)
     return web.json_response({"ID": session.id, "Running": session.running, "ExitCode": session.exit_code})
 
 
-def _exec(fake: FakePodman, request: web.Request) -> ExecSession:
-    session = fake.world.state.execs.get(request["args"]["id"])
+def _exec(fake: FakePodman, args: Args) -> ExecSession:
+    session = fake.world.state.execs.get(args["id"])
     if session is None:
-        raise Fault(404, "no such exec session", request["args"]["id"])
+        raise Fault(404, "no such exec session", args["id"])
     return session
 
 
@@ -470,7 +470,7 @@ def _exec(fake: FakePodman, request: web.Request) -> ExecSession:
 
 
 @route("POST", "networks/create")
-async def create_network(fake: FakePodman, request: web.Request) -> web.Response:
+async def create_network(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     body = await fake._json(request, "POST networks/create")
     networks = fake.world.state.networks
     if body["name"] in networks:
@@ -481,14 +481,14 @@ async def create_network(fake: FakePodman, request: web.Request) -> web.Response
 
 
 @route("GET", "networks/json")
-async def list_networks(fake: FakePodman, request: web.Request) -> web.Response:
+async def list_networks(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     wanted = _filters(request).get("label", [])
     return web.json_response([n for n in fake.world.state.networks.values() if _has_labels(n["labels"], wanted)])
 
 
 @route("DELETE", "networks/{name}")
-async def delete_network(fake: FakePodman, request: web.Request) -> web.Response:
-    name = request["args"]["name"]
+async def delete_network(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    name = args["name"]
     if name not in fake.world.state.networks:
         raise Fault(404, "network not found", f"unable to find network with name or ID {name}")
     if any(name in (c.body.get("Networks") or {}) for c in fake.world.state.containers.values()):
@@ -499,7 +499,7 @@ async def delete_network(fake: FakePodman, request: web.Request) -> web.Response
 
 
 @route("POST", "volumes/create")
-async def create_volume(fake: FakePodman, request: web.Request) -> web.Response:
+async def create_volume(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     body = await fake._json(request, "POST volumes/create")
     volumes = fake.world.state.volumes
     if body["Name"] in volumes:
@@ -510,14 +510,14 @@ async def create_volume(fake: FakePodman, request: web.Request) -> web.Response:
 
 
 @route("GET", "volumes/json")
-async def list_volumes(fake: FakePodman, request: web.Request) -> web.Response:
+async def list_volumes(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     wanted = _filters(request).get("label", [])
     return web.json_response([v for v in fake.world.state.volumes.values() if _has_labels(v["Labels"], wanted)])
 
 
 @route("DELETE", "volumes/{name}")
-async def delete_volume(fake: FakePodman, request: web.Request) -> web.Response:
-    name = request["args"]["name"]
+async def delete_volume(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    name = args["name"]
     if name not in fake.world.state.volumes:
         raise Fault(404, "no such volume", f'no volume with name "{name}" found')
     users = [
@@ -538,12 +538,12 @@ async def delete_volume(fake: FakePodman, request: web.Request) -> web.Response:
 
 
 @route("GET", "images/json")
-async def list_images(fake: FakePodman, request: web.Request) -> web.Response:
+async def list_images(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     return web.json_response([image.listed() for image in fake.world.state.images.values()])
 
 
 @route("POST", "images/pull")
-async def pull(fake: FakePodman, request: web.Request) -> web.StreamResponse:
+async def pull(fake: FakePodman, request: web.Request, args: Args) -> web.StreamResponse:
     reference = request.query["reference"]
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     await answer.prepare(request)
@@ -569,8 +569,8 @@ async def pull(fake: FakePodman, request: web.Request) -> web.StreamResponse:
 
 
 @route("GET", "images/{name+}/json")
-async def inspect_image(fake: FakePodman, request: web.Request) -> web.Response:
-    name = request["args"]["name"]
+async def inspect_image(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    name = args["name"]
     image = fake.world.state.image(name)
     if image is None:
         raise Fault(404, "image not known", f"failed to find image {name}: {name}")
@@ -578,10 +578,10 @@ async def inspect_image(fake: FakePodman, request: web.Request) -> web.Response:
 
 
 @route("POST", "images/{name+}/untag")
-async def untag(fake: FakePodman, request: web.Request) -> web.Response:
-    image = fake.world.state.image(request["args"]["name"])
+async def untag(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    image = fake.world.state.image(args["name"])
     if image is None:
-        raise Fault(404, "image not known", request["args"]["name"])
+        raise Fault(404, "image not known", args["name"])
     name = f"{request.query['repo']}:{request.query['tag']}"
     with contextlib.suppress(ValueError):
         image.tags.remove(name)
@@ -589,6 +589,6 @@ async def untag(fake: FakePodman, request: web.Request) -> web.Response:
 
 
 @route("DELETE", "images/{name+}")
-async def delete_image(fake: FakePodman, request: web.Request) -> web.Response:
-    image = fake.world.remove_image(request["args"]["name"], force=request.query.get("force") == "true")
+async def delete_image(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    image = fake.world.remove_image(args["name"], force=request.query.get("force") == "true")
     return web.json_response({"Untagged": image.tags, "Deleted": [image.id], "Errors": None, "ExitCode": 0})

@@ -138,9 +138,10 @@ class World:
             return
         container.state, container.exit_code, container.oom = "exited", code, oom
         container.finished = time.time()
-        if container.life is not None:
-            container.life.cancel()
-            container.life = None
+        life, container.life = container.life, None
+        if life is not None:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
         listener, container.listener = container.listener, None
         if oom:
             self.tell_of(container, "oom")
