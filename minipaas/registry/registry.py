@@ -37,8 +37,6 @@ class Keep(enum.Enum):
 
 
 KEEP = Keep.KEEP
-UNNAMED = "unnamed"
-"""Who asked, or from where, when the caller does not say."""
 Pointer: TypeAlias = str | Literal[Keep.KEEP] | None
 
 
@@ -262,7 +260,7 @@ class Registry:
         """The newest rows first, older than row `before` if given."""
         return await self._database.read(lambda db: audit.page(db, limit, before))
 
-    async def add_token(self, name: str, role: str, now: float, *, actor: str = UNNAMED, origin: str = UNNAMED) -> str:
+    async def add_token(self, name: str, role: str, now: float, *, actor: str, origin: str) -> str:
         """Make a token; returns its secret, which is not kept. Raises Invalid, Conflict(token.exists)."""
 
         def work(db: Connection) -> str:
@@ -274,15 +272,12 @@ class Registry:
 
         return await self._write(work)
 
-    async def revoke_token(
-        self, name: str, *, actor: str = UNNAMED, origin: str = UNNAMED, now: float | None = None
-    ) -> None:
+    async def revoke_token(self, name: str, *, actor: str, origin: str, now: float) -> None:
         """Forget a token. Raises Missing."""
-        at = time.time() if now is None else now
 
         def work(db: Connection) -> None:
             tokens.revoke(db, name)
-            audit.append(db, at=at, actor=actor, action="token.revoke", subject=name, origin=origin, result="revoked")
+            audit.append(db, at=now, actor=actor, action="token.revoke", subject=name, origin=origin, result="revoked")
 
         await self._write(work)
 
