@@ -43,14 +43,25 @@ class Database:
     @classmethod
     def open(cls, path: Path, schema: Schema | None = None, *, on_full: Callable[[], bool] | None = None) -> Database:
         """Create, check, copy and migrate the file as needed. `on_full` is asked to free space when the disk is full
-        and says whether it did; the transaction is then tried once more. Raises Refused(registry.newer),
+        and says whether it did; what failed is then tried once more. Raises Refused(registry.newer),
         MinipaasError(registry.corrupt, registry.readonly, …), NoSpace."""
+        try:
+            return cls._open(path, schema or current(), on_full)
+        except MinipaasError as error:
+            # Room for the log's index (-shm) that is missing shows as an input/output error.
+            short = isinstance(error, NoSpace) or error.code == "registry.io"
+            if not (short and on_full is not None and on_full()):
+                raise
+        return cls._open(path, schema or current(), on_full)
+
+    @classmethod
+    def _open(cls, path: Path, schema: Schema, on_full: Callable[[], bool] | None) -> Database:
         _create_file(path)
         connections: list[sqlite3.Connection] = []
         try:
             writer = _connect(path)
             connections.append(writer)
-            _prepare(writer, path, schema or current())
+            _prepare(writer, path, schema)
             reader = _connect(path)
             connections.append(reader)
             reader.execute("PRAGMA query_only = ON")

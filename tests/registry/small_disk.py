@@ -1,6 +1,6 @@
 """What a box does on a disk of 16 MiB, in a mount of its own.
 
-python -m tests.registry.small_disk full|ballast|readonly|upload DIRECTORY
+python -m tests.registry.small_disk full|start|ballast|readonly|upload DIRECTORY
 """
 
 from __future__ import annotations
@@ -75,6 +75,24 @@ async def ballast(disk: Path) -> None:
     await registry.close()
 
 
+async def start(disk: Path) -> None:
+    """A start on a full disk spends the ballast; without one it says what is wrong."""
+    store = BlobStore(disk, ballast=2 * 1024 * 1024)
+    registry = Registry.open(disk / "registry.db")
+    await serve(registry, release(1))
+    await registry.close()
+    assert store.restore_ballast()
+    filler = fill(disk)
+    with pytest.raises(MinipaasError, match=r"cannot (open|write) the registry") as caught:
+        Registry.open(disk / "registry.db")
+    assert caught.value.hint
+    registry = Registry.open(disk / "registry.db", on_full=store.release_ballast)
+    await serve(registry, release(2))
+    assert not store.ballast.held
+    await registry.close()
+    filler.unlink()
+
+
 async def readonly(disk: Path) -> None:
     """A disk that was remounted read-only, as the kernel does after an error."""
     registry = Registry.open(disk / "registry.db")
@@ -100,5 +118,6 @@ async def upload(disk: Path) -> None:
     assert put_blob(store, b"small") != kept
 
 
-asyncio.run({"full": full, "ballast": ballast, "readonly": readonly, "upload": upload}[sys.argv[1]](Path(sys.argv[2])))
+CASES = {"full": full, "start": start, "ballast": ballast, "readonly": readonly, "upload": upload}
+asyncio.run(CASES[sys.argv[1]](Path(sys.argv[2])))
 print("held")

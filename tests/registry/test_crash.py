@@ -126,7 +126,7 @@ needs_namespaces = pytest.mark.skipif(
 
 
 @needs_namespaces
-@pytest.mark.parametrize("case", ["full", "ballast", "readonly", "upload"])
+@pytest.mark.parametrize("case", ["full", "start", "ballast", "readonly", "upload"])
 def test_a_real_disk_that_is_full_or_read_only(tmp_path: Path, case: str) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
