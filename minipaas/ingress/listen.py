@@ -25,7 +25,9 @@ def bind(listen: Sequence[tuple[str, int]], backlog: int) -> list[socket.socket]
 
 def _bind(address: str, port: int, backlog: int) -> socket.socket:
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; uvloop always does.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sock.family == socket.AF_INET6:
