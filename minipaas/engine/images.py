@@ -119,27 +119,19 @@ class Images:
             return _follow_build(what, containerfile, stream, on_line or (lambda _: None))
 
     @contextmanager
-    def export(self, reference: str) -> Iterator[BinaryIO]:
-        """An oci-archive (a tar of an OCI image layout), readable once, forwards. Raises EngineError, also while it is
-        read."""
-        params: Params = {"format": "oci-archive"}
+    def export(self, reference: str, form: str = "oci-archive") -> Iterator[BinaryIO]:
+        """The image as a tar, readable once, forwards. Raises EngineError, also while it is read.
+
+        An `oci-archive` is an OCI image layout with compressed layers; for images in Docker's format it has another
+        config, and so another id. A `docker-archive` keeps the config of every image and does not compress.
+        """
+        params: Params = {"format": form}
         what = f"export {reference}"
         stream = self._session.stream(
             what, "GET", f"images/{quote(reference, safe='')}/get", params=params, timeout=limits.EXPORT
         )
         with io.BufferedReader(_Pieces(stream), 1024**2) as archive:
             yield archive
-
-    def untag(self, reference: str) -> None:
-        """Take a name off an image; fine when it is gone."""
-        repository, _, tag = reference.rpartition(":")
-        self._session.call(
-            f"untag {reference}",
-            "POST",
-            f"images/{quote(reference, safe='')}/untag",
-            params={"repo": repository, "tag": tag},
-            accept=frozenset({404}),
-        )
 
 
 class _Pieces(io.RawIOBase):
