@@ -59,6 +59,7 @@ class Distribution:
         """Listen on a free port of 127.0.0.1."""
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/v2/", self._version)
+        app.router.add_get("/v2/{name:.+}/tags/list", self._tags)
         app.router.add_get("/v2/{name:.+}/manifests/{digest}", self._manifest)
         app.router.add_get("/v2/{name:.+}/blobs/{digest}", self._blob)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=self._limits.shutdown)
@@ -100,6 +101,10 @@ class Distribution:
 
     async def _version(self, request: web.Request) -> web.Response:
         return web.json_response({}, headers={"Docker-Distribution-API-Version": "registry/2.0"})
+
+    async def _tags(self, request: web.Request) -> web.Response:
+        """None: everything goes by digest. `skopeo inspect` asks nevertheless."""
+        return web.json_response({"name": request.match_info["name"], "tags": []})
 
     async def _manifest(self, request: web.Request) -> web.Response:
         digest = _digest(request)

@@ -52,6 +52,7 @@ class Surface:
         self._runner: web.AppRunner | None = None
         self._news: News | None = None
         self._socket_path: Path | None = None
+        self._sockets: list[socket.socket] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where TCP is bound, port 0 resolved."""
 
@@ -71,8 +72,10 @@ class Surface:
                     hint='keep [api] listen = ["127.0.0.1:7070"] and come in by: ssh -L 7070:127.0.0.1:7070 HOST',
                     code="api.lan",
                 )
-        sockets = [_tcp_socket(address, port) for address, port in listen]
-        self.addresses = tuple((one.getsockname()[0], one.getsockname()[1]) for one in sockets)
+        self._sockets = []
+        for address, port in listen:
+            self._sockets.append(_tcp_socket(address, port))
+        self.addresses = tuple((one.getsockname()[0], one.getsockname()[1]) for one in self._sockets)
         self._news = News(control.registry, lambda: control.observed, self._limits)
         context = Context(control, self._limits, self._news, self.addresses)
         self._runner = web.AppRunner(
@@ -87,16 +90,18 @@ class Surface:
         unix = _unix_socket(socket_path)
         self._socket_path = socket_path
         await web.SockSite(self._runner, unix, backlog=_BACKLOG).start()
-        for one in sockets:
+        for one in self._sockets:
             await web.SockSite(self._runner, one, backlog=_BACKLOG, ssl_context=tls).start()
 
     async def close(self) -> None:
-        """Take no new requests, end event streams, give the rest `limits.shutdown` seconds."""
+        """End event streams, give other requests `limits.shutdown` seconds. Also after a failed start."""
         if self._news is not None:
             self._news.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        for one in self._sockets:
+            one.close()
         if self._socket_path is not None:
             await asyncio.to_thread(self._socket_path.unlink, missing_ok=True)
             self._socket_path = None
@@ -134,7 +139,10 @@ def _tcp_socket(address: str, port: int) -> socket.socket:
 def _unix_socket(path: Path) -> socket.socket:
     """Bind beside and rename, so that the path always is a socket with its final mode. The name may be longer than
     sockaddr_un takes: it is bound through its directory's descriptor."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        raise MinipaasError(f"cannot listen on {path}: {error.strerror}") from None
     fresh = f"{path.name}.{os.getpid()}"
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

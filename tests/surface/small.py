@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import time
@@ -73,6 +74,11 @@ class SmallControl:
         self.observed = Observed(boot="boot-1")
         self.trouble = ""
         self.refuse_uploads: MinipaasError | None = None
+        self.broken: Exception | None = None
+        """What a rollback trips over."""
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+        """A rollback has begun; it may go on."""
+        self.go_on.set()
         self.uploaded: list[tuple[str, int, bool]] = []
         """(sha256, bytes, by signature) of each whole body."""
         self.next: Release = release()
@@ -92,6 +98,10 @@ class SmallControl:
         return await self.registry.accept(self.next, actor=actor, origin=origin, now=time.time())
 
     async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
+        self.asked.set()
+        await self.go_on.wait()
+        if self.broken is not None:
+            raise self.broken
         return await self.registry.rollback(app, to=to, actor=actor, origin=origin, now=time.time())
 
     async def remove(self, app: str, *, purge: bool, actor: str, origin: str) -> Change:

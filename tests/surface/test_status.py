@@ -1,0 +1,151 @@
+"""The words for how things are."""
+
+from __future__ import annotations
+
+import pytest
+
+from minipaas.model.change import AppDesired, Change, ChangeKind, ChangeState
+from minipaas.model.observed import HealthState, InstanceState, Note
+from minipaas.model.spec import ServiceSpec
+from minipaas.surface import status
+from minipaas.surface.status import Condition
+from minipaas.surface.wire import AppState, AppView, ServiceState
+from tests.registry.made import release
+from tests.surface.small import instance
+
+WEB = ServiceSpec(image="x", port=80, replicas=2)
+WORKER = ServiceSpec(image="x", replicas=1)
+EXITED = InstanceState.EXITED
+
+
+@pytest.mark.parametrize(
+    ("values", "spec", "note", "word", "well"),
+    [
+        ({}, WEB, None, "healthy", True),
+        ({"health": HealthState.STARTING}, WEB, None, "starting", None),
+        ({"health": HealthState.UNKNOWN}, WEB, None, "starting", None),
+        ({"health": HealthState.UNKNOWN}, WORKER, None, "running", True),
+        ({"health": HealthState.UNHEALTHY}, WEB, None, "unhealthy", False),
+        ({"state": InstanceState.CREATED}, WEB, None, "created", None),
+        ({"state": InstanceState.STOPPING}, WEB, None, "stopping", None),
+        ({"state": InstanceState.UNKNOWN}, WEB, None, "unknown", None),
+        ({"state": EXITED, "exit_code": 0}, WEB, None, "exited", False),
+        ({"state": EXITED, "exit_code": 1}, WEB, Note(boot="b1"), "exited", False),
+        ({"state": EXITED, "exit_code": 137, "oom_killed": True}, WEB, Note(boot="b1"), "out of memory", False),
+        ({"state": EXITED, "exit_code": 143}, WEB, Note(boot="b1", stopped="replaced"), "stopped", None),
+        ({"state": EXITED, "exit_code": 137, "oom_killed": True}, WEB, Note(stopped="replaced"), "stopped", None),
+        ({"state": EXITED, "exit_code": 255}, WEB, Note(boot="b0"), "stopped", None),
+        ({}, None, None, "healthy", True),
+    ],
+)
+def test_how_an_instance_is(
+    values: dict[str, object], spec: ServiceSpec | None, note: Note | None, word: str, well: bool | None
+) -> None:
+    condition = status.condition(instance(**values), spec, note, "b1")
+    assert (condition.word, condition.well) == (word, well)
+
+
+def test_a_signal_is_told_as_one() -> None:
+    condition = status.condition(instance(state=EXITED, exit_code=139), WEB, None, "b1")
+    assert condition.detail == "exit code 139 (signal 11)"
+
+
+HEALTHY, STARTING = Condition("healthy", True, ""), Condition("starting", None, "")
+UNHEALTHY, DEAD = Condition("unhealthy", False, ""), Condition("exited", False, "")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "attempts", "state", "healthy"),
+    [
+        ([HEALTHY, HEALTHY], 0, ServiceState.RUNNING, 2),
+        ([HEALTHY, HEALTHY, DEAD, DEAD], 0, ServiceState.RUNNING, 2),
+        ([HEALTHY, HEALTHY, STARTING], 0, ServiceState.RUNNING, 2),
+        ([HEALTHY, STARTING], 0, ServiceState.STARTING, 1),
+        ([HEALTHY, STARTING, DEAD], 2, ServiceState.DEGRADED, 1),
+        ([HEALTHY, UNHEALTHY], 0, ServiceState.DEGRADED, 1),
+        ([STARTING, DEAD], 3, ServiceState.DOWN, 0),
+        ([UNHEALTHY, UNHEALTHY], 0, ServiceState.DOWN, 0),
+        ([], 0, ServiceState.DOWN, 0),
+    ],
+)
+def test_how_a_service_is(conditions: list[Condition], attempts: int, state: ServiceState, healthy: int) -> None:
+    assert status.service_state(WEB, conditions, attempts) == (state, healthy)
+
+
+def test_a_service_without_replicas_is_off() -> None:
+    assert status.service_state(ServiceSpec(image="x", replicas=0), [DEAD], 0)[0] is ServiceState.OFF
+
+
+def change(state: ChangeState, kind: ChangeKind = ChangeKind.DEPLOY) -> Change:
+    return Change(
+        id=1, app="shop", kind=kind, state=state, target="x", fallback=None, actor="me", started=1.0, deadline=2.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("serving", "active", "last", "services", "state", "sentence"),
+    [
+        (True, None, ChangeState.DONE, [2], AppState.RUNNING, "1.1 serves."),
+        (True, None, ChangeState.FAILED, [2], AppState.RUNNING, "1.1 serves. The deploy of 1.2 failed."),
+        (True, None, ChangeState.ROLLED_BACK, [2], AppState.RUNNING, "1.1 serves. The deploy of 1.2 was rolled back."),
+        (True, None, ChangeState.DONE, [1], AppState.DEGRADED, "1.1 serves, with less than it should: web 1 of 2 up."),
+        (True, None, ChangeState.DONE, [0], AppState.DOWN, "It does not answer as it should: web 0 of 2 up."),
+        (True, ChangeState.ROLLING, None, [2], AppState.CHANGING, "Changing to 1.2; 1.1 serves."),
+        (True, ChangeState.REVERTING, None, [2], AppState.CHANGING, "Reverting; was changing to 1.2; 1.1 serves."),
+        (False, ChangeState.ROLLING, None, [], AppState.CHANGING, "Changing to 1.2."),
+        (False, None, ChangeState.FAILED, [], AppState.FAILED, "It has never served: the deploy of 1.2 failed."),
+        (True, ChangeState.REMOVING, None, [2], AppState.REMOVING, "Being removed."),
+        (False, None, None, [], AppState.DOWN, "Nothing of it is deployed."),
+    ],
+)
+def test_how_an_app_is(
+    serving: bool,
+    active: ChangeState | None,
+    last: ChangeState | None,
+    services: list[int],
+    state: AppState,
+    sentence: str,
+) -> None:
+    kind = ChangeKind.REMOVE if active is ChangeState.REMOVING else ChangeKind.DEPLOY
+    under_way = change(active, kind) if active else None
+    newest = under_way or (change(last) if last else None)
+    made = release(1) if serving else None
+    desired = AppDesired(app="shop", serving=made, good=made, change=under_way)
+    states = {2: ServiceState.RUNNING, 1: ServiceState.DEGRADED, 0: ServiceState.DOWN}
+    told = [("web", states[healthy], healthy, 2) for healthy in services]
+    assert status.app_state(desired, newest, [one[1] for one in told]) is state
+    assert status.app_sentence(desired, state, newest, "1.2", told) == sentence
+
+
+def app(name: str, state: AppState) -> AppView:
+    return AppView(
+        name=name,
+        description="",
+        state=state,
+        sentence="",
+        needs_you=state in status.NEEDS_YOU,
+        serving=None,
+        good=None,
+        change=None,
+        services=(),
+        routes=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "trouble", "well", "sentence"),
+    [
+        ([], [], True, "No apps yet; this box is ready for the first."),
+        ([AppState.RUNNING], [], True, "Everything runs."),
+        ([AppState.RUNNING, AppState.DOWN], [], False, "1 app needs you: b."),
+        ([AppState.DEGRADED, AppState.FAILED], [], False, "2 apps need you: a, b."),
+        ([AppState.CHANGING, AppState.RUNNING], [], True, "a is being changed; the rest runs."),
+        ([AppState.CHANGING], [], True, "a is being changed."),
+        ([AppState.STARTING, AppState.STARTING], [], True, "a, b are starting."),
+        ([AppState.RUNNING], ["The disk is nearly full."], False, "Everything runs. The disk is nearly full."),
+        ([AppState.DOWN] * 8, [], False, "8 apps need you: a, b, c, d, e and 3 more."),
+    ],
+)
+def test_how_the_box_is(states: list[AppState], trouble: list[str], well: bool, sentence: str) -> None:
+    views = [app("abcdefgh"[number], state) for number, state in enumerate(states)]
+    assert status.box_sentence(views, trouble) == (well, sentence)
