@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from minipaas.author.limits import LIMITS
 from minipaas.bundle import oci
-from minipaas.model.errors import Invalid, MinipaasError, NoSpace
+from minipaas.model.errors import EngineError, NoSpace
 
 _CHUNK = 1024**2
 _GZIP = b"\x1f\x8b"
@@ -82,12 +82,12 @@ def read_archive(archive: BinaryIO, store: Path, on_bytes: Callable[[int], None]
     """Read an oci-archive or docker-archive as a stream and leave its layers, decompressed, in `store`.
 
     `on_bytes` hears how many bytes of the archive were taken. Layers that several images share are kept once.
-    Raises Invalid when the archive is not one, or contradicts itself; NoSpace when `store` is full.
+    Raises EngineError when the archive is not one, or contradicts itself; NoSpace when `store` is full.
     """
     try:
         members = _unpack(archive, store, on_bytes)
     except (tarfile.TarError, EOFError) as error:
-        raise Invalid(f"cannot read the exported image: {error}", code="author.archive") from None
+        raise EngineError(f"cannot read the exported image: {error}", code="author.archive") from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -252,5 +252,5 @@ def _check(image: Image) -> None:
         raise _broken("its layers are not the ones that its config names (rootfs.diff_ids)")
 
 
-def _broken(why: str) -> MinipaasError:
-    return Invalid(f"cannot read the exported image: {why}", code="author.archive")
+def _broken(why: str) -> EngineError:
+    return EngineError(f"cannot read the exported image: {why}", code="author.archive")

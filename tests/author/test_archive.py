@@ -12,7 +12,7 @@ import zstandard
 
 from minipaas.author.archive import read_archive
 from minipaas.author.limits import LIMITS
-from minipaas.model.errors import Invalid
+from minipaas.model.errors import EngineError
 from tests.author import made
 
 LAYERS = [made.layer({"bin/a": b"1" * 5000}), made.layer({"bin/b": b"2"})]
@@ -82,14 +82,14 @@ def broken() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("case", broken())
 def test_what_contradicts_itself_is_refused(tmp_path: Path, case: str) -> None:
-    with pytest.raises(Invalid, match="cannot read the exported image") as caught:
+    with pytest.raises(EngineError, match="cannot read the exported image") as caught:
         read_archive(io.BytesIO(broken()[case]), tmp_path)
     assert caught.value.code == "author.archive"
 
 
 def test_too_many_members_are_refused(tmp_path: Path) -> None:
     many = {f"{number}": b"" for number in range(LIMITS.archive_members + 1)}
-    with pytest.raises(Invalid, match="more than"):
+    with pytest.raises(EngineError, match="more than"):
         read_archive(made.archive(many), tmp_path)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from minipaas.bundle.read import Inspection
     from minipaas.model.release import ImageRef, Release
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = click.Path(path_type=Path)  # who opens it says what is missing: exit code 4
 LAST_LINES = 40
 """Lines of a failed build that are shown."""
 
@@ -83,7 +83,7 @@ def init(directory: Path, compose: Path | None) -> None:
 
 
 @bundle.command("build")
-@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The bundle.")
 @click.option(
     "--key", "keys", metavar="KEY", type=FILE, multiple=True, required=True, help="A release key. Repeatable."
@@ -145,7 +145,7 @@ def build(
     for note in built.notes:
         print(paint(f"note: {clean(note)}", "yellow"))
     print(
-        f"{output}: {built.app} {built.version}, {human_bytes(built.size)}, sequence {built.epoch}.{built.sequence}, "
+        f"{output}: {built.app} {built.version}, {human_bytes(built.size)}, sequence {built.sequence}, "
         f"{built.packages} packages listed  {span(time.monotonic() - began)}"
     )
     print(f"Next: minipaas deploy {output} --to URL")
@@ -179,14 +179,17 @@ def verify(file: Path, root: Path, as_json: bool) -> None:
 
     trusted = load_root(root)
     with _showing(quiet=as_json) as progress:
-        progress.begin("check", file.stat().st_size)
+        progress.begin("check", file.stat().st_size if file.exists() else None)
         verdict = verify_file(file, trusted.raw, on_bytes=progress.advance)
     release = verdict.release
     if as_json:
         facts = _release_facts(release) | {"accepted": True, "signers": release.signers, "warnings": verdict.warnings}
         print_json(facts | {"new_roots": [version for version, _ in verdict.new_roots]})
         return
-    print(paint(f"{file}: good", "green") + f": {release.app} {release.version}, {release.epoch}.{release.sequence}")
+    print(
+        paint(f"{file}: good", "green")
+        + f": {release.app} {release.version}, epoch {release.epoch}, sequence {release.sequence}"
+    )
     print(f"  release    {release.digest}")
     print(f"  signed by  {', '.join(key[:12] for key in release.signers)} (needed: {trusted.threshold})")
     print(f"  issued     {stamp(release.issued)}{_until(release.valid_until)}")
@@ -223,7 +226,7 @@ def inspect(file: Path, title: str | None, as_json: bool) -> None:
 def _print_inspection(seen: Inspection) -> None:
     print(f"{seen.app} {seen.version}  (not verified: minipaas bundle verify FILE --root root.json)")
     print(f"  release    {seen.digest}")
-    print(f"  sequence   {seen.epoch}.{seen.sequence}, no rollback below {seen.min_sequence}")
+    print(f"  order      epoch {seen.epoch}, sequence {seen.sequence}; no rollback below {seen.min_sequence}")
     print(f"  issued     {stamp(seen.issued)}{_until(seen.valid_until)}")
     print(f"  signed by  {clean(', '.join(key[:12] for key in seen.keys))}, trust root version {seen.root_version}")
     print(f"  size       {human_bytes(seen.size)}, unpacked {human_bytes(seen.content)}")
