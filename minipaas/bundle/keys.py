@@ -113,7 +113,7 @@ class SigningKey:
     def parse(cls, pem: bytes, what: str = "the key") -> SigningKey:
         """A PEM private key (PKCS #8 or SEC 1), not encrypted. Raises Invalid."""
         from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+        from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -127,13 +127,15 @@ class SigningKey:
             ) from None
         except (ValueError, UnsupportedAlgorithm):
             private = None
-        if not isinstance(private, EllipticCurvePrivateKey | Ed25519PrivateKey):
-            raise Invalid(
-                f"cannot read {what}: it is not a PEM private key of ECDSA P-256 or Ed25519",
-                hint="make one with `minipaas key new PATH`",
-                code="key.format",
-            )
-        return cls(private)
+        if isinstance(private, Ed25519PrivateKey):
+            return cls(private)
+        if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1):
+            return cls(private)
+        raise Invalid(
+            f"cannot read {what}: it is not a PEM private key of ECDSA P-256 or Ed25519",
+            hint="make one with `minipaas key new PATH`",
+            code="key.format",
+        )
 
     @classmethod
     def load(cls, path: Path) -> SigningKey:
