@@ -6,18 +6,14 @@ image is exported once; the output appears whole, under its name, or not at all;
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from msgspec import Struct
 
 from minipaas.author import provenance
 from minipaas.author.archive import Image, read_archive
+from minipaas.author.files import replacing, scratch
 from minipaas.author.layers import FileView
 from minipaas.author.packages import inventory, wanted
 from minipaas.author.podman import Podman
@@ -30,7 +26,7 @@ from minipaas.bundle.keys import SigningKey
 from minipaas.bundle.limits import DEFAULT_LIMITS
 from minipaas.bundle.write import Contents, Layer, Written, write_bundle
 from minipaas.bundle.write import Image as BundleImage
-from minipaas.model.errors import Invalid, Missing, NoSpace, Refused
+from minipaas.model.errors import Invalid, Missing, Refused
 from minipaas.model.spec import MAX_APP_TOML, AppSpec, ServiceSpec, parse_app_toml
 
 
@@ -88,10 +84,12 @@ def build_bundle(request: Request, progress: Progress) -> Built:
     prepared = _prepare(request)
     with Podman.open(request.socket) as podman:
         ids = _images(request, prepared, podman, progress)
-        with _scratch(request.output) as scratch:  # only now: the output may lie in a build context
-            images = {x: _export(podman, x, scratch, progress) for x in dict.fromkeys(ids.values())}
+        with scratch(request.output) as store:  # only now: the output may lie in a build context
+            images = {x: _export(podman, x, store, progress) for x in dict.fromkeys(ids.values())}
             _one_platform(ids, images)
+            progress.begin("list packages", None)
             contents, packages = _contents(request, prepared, podman, ids, images)
+            progress.done("list packages")
             written = _write(request, contents, prepared.keys, progress)
     newest = prepared.chain.newest
     missing = newest.threshold - len(prepared.keys)
@@ -191,12 +189,12 @@ def _local(podman: Podman, name: str, service: ServiceSpec) -> str:
     return found.id
 
 
-def _export(podman: Podman, image_id: str, scratch: Path, progress: Progress) -> Image:
+def _export(podman: Podman, image_id: str, store: Path, progress: Progress) -> Image:
     title = f"export {image_id[7:19]}"
     found = podman.find(image_id)
     progress.begin(title, found.size if found is not None else None)
     with podman.export(image_id) as stream:
-        image = read_archive(stream, scratch, progress.advance)
+        image = read_archive(stream, store, progress.advance)
     progress.done(title)
     if image.id != image_id:
         raise Refused(
@@ -288,28 +286,3 @@ def _write(request: Request, contents: Contents, keys: Sequence[SigningKey], pro
 
 def _layers(contents: Contents) -> list[Layer]:
     return list({layer.digest: layer for image in contents.images.values() for layer in image.layers}.values())
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well, and leaves no trace when it does not."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise NoSpace(f"cannot write {path}: no space left", hint="choose another disk with -o") from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _scratch(output: Path) -> Iterator[Path]:
-    """A directory on the output's disk: the uncompressed layers may be too much for /tmp."""
-    with tempfile.TemporaryDirectory(prefix=".minipaas-", dir=output.parent) as name:
-        yield Path(name)

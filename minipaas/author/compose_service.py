@@ -17,38 +17,14 @@ from msgspec import Struct
 
 from minipaas.author import compose_values as values
 from minipaas.author.apptoml import Draft, toml
+from minipaas.author.compose_health import import_health
+from minipaas.author.compose_keys import HANDLED, HTTP_PORTS, SILENT, WHY, WRITABLE
 from minipaas.author.interpolate import parse_env
 from minipaas.author.limits import LIMITS
 from minipaas.author.starter import app_name
 from minipaas.model.errors import Invalid
 from minipaas.model.spec import ENV_KEY, MAX_REPLICAS, VOLUME
-from minipaas.model.units import Duration, Size
-
-HTTP_PORTS = (80, 8080, 8000, 3000, 5000, 8888, 4000, 8081, 8008, 1880, 5173, 9000, 9090)
-
-_SILENT = {"labels", "label_file", "annotations", "attach", "pull_policy", "restart", "develop", "scale", "init"}
-_HANDLED = {
-    *("image", "build", "entrypoint", "command", "ports", "expose", "environment", "env_file", "volumes", "depends_on"),
-    *("healthcheck", "deploy", "mem_limit", "cpus", "pids_limit", "user", "working_dir", "cap_add", "cap_drop"),
-    *("read_only", "stop_grace_period", "profiles", "networks", "tmpfs", "security_opt"),
-}
-_WHY = {
-    "privileged": "a privileged container is not offered; name the capabilities that it needs",
-    "network_mode": "an app has a network of its own; publish ports or use routes",
-    "secrets": "there are no secret files; whatever is in the bundle can be read by who has the bundle",
-    "configs": "bake the file into the image, or pass it through env",
-    "devices": "devices of the host are not passed on",
-    "container_name": "instances are named by minipaas; other services reach it by its service name",
-    "hostname": "other services reach it by its service name",
-    "extends": "write the inherited keys into this file first (docker compose config does it)",
-    "links": "services of an app reach each other by service name",
-    "logging": "minipaas keeps the logs itself, within a quota",
-    "extra_hosts": "put the address into env",
-    "volumes_from": "name the volumes",
-    "platform": "the platform is that of the image",
-}
-_WRITABLE = ("/tmp", "/var/tmp", "/run")  # noqa: S108 (paths in the container)
-_CURL = re.compile(r"(?:curl|wget)\b.*?\bhttp://(?:localhost|127\.0\.0\.1)(?::(\d+))?(/[^\s'\"|;&)]*)?")
+from minipaas.model.units import Size
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -140,10 +116,10 @@ class ServiceImport:
                     f"volumes: {mount.source} on {mount.target}: a directory of the host is not carried over; "
                     "bake it into the image or use a named volume"
                 )
-            elif mount.kind == "tmpfs" and mount.target.rstrip("/") in _WRITABLE:
+            elif mount.kind == "tmpfs" and mount.target.rstrip("/") in WRITABLE:
                 continue
             elif mount.kind != "volume":
-                writable = ", ".join(_WRITABLE)
+                writable = ", ".join(WRITABLE)
                 self._note(f"volumes: {mount.kind} on {mount.target}: not carried over; {writable} are always writable")
             else:
                 self._volume(mount, kept)
@@ -151,8 +127,8 @@ class ServiceImport:
             self._draft.set("volumes", kept, "kept across releases; stopped before its successor starts")
             self._one_replica = "it has a volume"
         for path in values.texts(self._raw.get("tmpfs") or []):
-            if path.partition(":")[0].rstrip("/") not in _WRITABLE:
-                self._note(f"tmpfs: {path}: not carried over; {', '.join(_WRITABLE)} are always writable")
+            if path.partition(":")[0].rstrip("/") not in WRITABLE:
+                self._note(f"tmpfs: {path}: not carried over; {', '.join(WRITABLE)} are always writable")
 
     def _volume(self, mount: values.Mount, kept: dict[str, str]) -> None:
         source = mount.source or re.sub(r"[^a-z0-9]+", "-", f"{self._draft.name}{mount.target}".lower()).strip("-")
@@ -244,41 +220,17 @@ class ServiceImport:
             self._draft.set("cpus", float(cpus))
         if (pids := limits.get("pids", self._raw.get("pids_limit"))) is not None:
             self._draft.set("pids", int(pids) if int(pids) > 0 else 1_000_000)
-        if resources.get("reservations") or self._raw.get("mem_reservation"):
-            self._note("reservations: nothing is reserved on a single box; only limits are carried over")
+        if resources.get("reservations"):
+            self._note("deploy.resources.reservations: nothing is reserved on a single box; only limits are")
 
     def _health(self) -> None:
-        check = self._raw.get("healthcheck")
-        if not check:
-            return
-        test = check.get("test")
-        words = test if isinstance(test, list) else ["CMD-SHELL", test] if test else []
-        if check.get("disable") or words[:1] == ["NONE"]:
-            return
-        if "start_interval" in check:
-            self._note("healthcheck.start_interval: not carried over; interval counts from the start")
-        timing = self._timing(check)
-        if not words:
-            self._note("healthcheck: without a test it changes the image's own check, which minipaas does not run")
-            return
-        kind, *rest = values.texts(words)
-        line = rest if kind == "CMD" else ["/bin/sh", "-c", " ".join(rest)]
-        found = _CURL.search(" ".join(rest))
-        if found is not None and self._port is not None and int(found[1] or 80) == self._port:
-            http = toml({"http": found[2] or "/", **timing})
-            self._draft.say(f"health = {http}  # the same without a process in the container")
-        self._draft.set("health", {"command": line, **timing})
-
-    def _timing(self, check: dict[str, Any]) -> dict[str, str | int]:
-        """Compose's defaults, written out: they are not ours."""
-        interval = max(values.duration(check.get("interval", "30s")), Duration(0.1))
-        timeout = values.duration(check.get("timeout", "30s")) or Duration(30)
-        return {
-            "interval": str(Duration(interval)),
-            "timeout": str(timeout),
-            "grace": str(values.duration(check.get("start_period", "0s"))),
-            "retries": min(max(int(check.get("retries", 3)), 1), 100),
-        }
+        found = import_health(self._raw.get("healthcheck") or {"disable": True}, self._port)
+        for note in found.notes:
+            self._note(note)
+        if found.instead is not None:
+            self._draft.say(f"health = {toml(found.instead)}  # the same without a process in the container")
+        if found.health is not None:
+            self._draft.set("health", found.health)
 
     def _rights(self) -> None:
         if self._raw.get("read_only") is not True:
@@ -329,9 +281,9 @@ class ServiceImport:
     def _leftovers(self) -> None:
         if self._raw.get("restart") in (False, "no"):
             self._note('restart: "no": minipaas keeps a service running; a one-off task belongs into a release hook')
-        for key in sorted(set(map(str, self._raw)) - _HANDLED - _SILENT):
+        for key in sorted(set(map(str, self._raw)) - HANDLED - SILENT):
             if not key.startswith("x-") and self._raw.get(key) not in (None, False, [], {}):
-                self._note(f"{key}: {_WHY.get(key, 'not carried over')}")
+                self._note(f"{key}: {WHY.get(key, 'not carried over')}")
 
 
 def service_names(names: list[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from minipaas.surface.cli.bundle import bundle
 from minipaas.surface.cli.key import key
 
 TEXT = (Path(__file__).parents[2] / "docs" / "author-handbook.md").read_text()
-TABLES = {
+TABLES: dict[str, type[msgspec.Struct]] = {
     "### `[app]`": spec.AppMeta,
     "### `[services.NAME]`": spec.ServiceSpec,
     "### `health`": spec.Health,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ Version: 1:1.21.22
 APK = b"C:Q1xyz=\nP:musl\nV:1.2.5-r0\nA:x86_64\nL:MIT\no:musl\n\nP:g++\nV:13\nA:x86_64\n\n"
 
 
-def look(tmp_path: Path, *layers: dict[str, Content]) -> Inventory:
+def look(tmp_path: Path, *layers: Mapping[str, Content]) -> Inventory:
     return inventory(FileView(layer_files(tmp_path, *layers), wanted))
 
 

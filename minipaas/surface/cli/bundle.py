@@ -158,7 +158,7 @@ def build(
 )
 def sign(file: Path, keys: tuple[Path, ...]) -> None:
     """Add a signature to FILE, for a trust root that wants more than one key. Nothing else in it changes."""
-    from minipaas.author.build import replacing
+    from minipaas.author.files import replacing
     from minipaas.bundle.keys import SigningKey
     from minipaas.bundle.sign import sign_bundle
 
@@ -179,7 +179,7 @@ def verify(file: Path, root: Path, as_json: bool) -> None:
 
     trusted = load_root(root)
     with _showing(quiet=as_json) as progress:
-        progress.begin("check", file.stat().st_size if file.exists() else None)
+        progress.begin("check", _content(file))
         verdict = verify_file(file, trusted.raw, on_bytes=progress.advance)
     release = verdict.release
     if as_json:
@@ -238,6 +238,16 @@ def _print_inspection(seen: Inspection) -> None:
         where = ", ".join([*service.routes, *service.ports]) or "-"
         rows.append([name, str(service.replicas), where, image.config[7:19], image.platform, human_bytes(image.size)])
     print_table(["SERVICE", "INSTANCES", "ROUTES, PORTS", "IMAGE", "PLATFORM", "SIZE"], rows)
+
+
+def _content(file: Path) -> int | None:
+    """Bytes to check, for the bar; None when the file does not say: what is wrong with it is said by the check."""
+    from minipaas.bundle.read import inspect as look
+
+    try:
+        return look(file).content
+    except MinipaasError:
+        return None
 
 
 def _release_facts(release: Release) -> dict[str, object]:
