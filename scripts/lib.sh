@@ -29,6 +29,7 @@ mmdebstrap                      mmdebstrap
 skopeo                          skopeo
 openssl                         openssl
 zstd                            zstd
+curl                            curl
 objdump                         binutils
 node                            nodejs
 npm                             npm

@@ -128,14 +128,18 @@ class Program:
     def run(self, *args: str | Path, check: bool = True, timeout: float = 300.0, **env: str) -> Done:
         """Run one command to its end. With `check`, a failure raises BoxError with all it said."""
         words = tuple(str(arg) for arg in args)
-        ran = subprocess.run(
-            [*self.command, *words],
-            env=self.environment(**env),
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            check=False,
-        )
+        try:
+            ran = subprocess.run(
+                [*self.command, *words],
+                env=self.environment(**env),
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as late:
+            said = f"{(late.stdout or b'').decode()}{(late.stderr or b'').decode()}"
+            raise BoxError(f"minipaas {' '.join(words)}: not done after {timeout:g} s; it said:\n{said}") from None
         done = Done(words, ran.returncode, ran.stdout.decode(errors="replace"), ran.stderr.decode(errors="replace"))
         if check and done.code != 0:
             raise BoxError(str(done))
