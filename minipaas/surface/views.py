@@ -273,11 +273,13 @@ def root_view(root: bytes) -> RootView:
     """A root that this box has verified, read for display only (TUF 1.0.33, 4.3)."""
     signed = json.loads(root)["signed"]
     roles = signed["roles"]
+    expires_at = datetime.fromisoformat(signed["expires"]).timestamp()
     return RootView(
         version=signed["version"],
         epoch=signed.get("x-minipaas-epoch", 1),
         expires=signed["expires"],
-        expired=datetime.fromisoformat(signed["expires"]).timestamp() < time.time(),
+        expires_at=expires_at,
+        expired=expires_at < time.time(),
         keys=tuple(roles["targets"]["keyids"]),
         threshold=roles["targets"]["threshold"],
         root_keys=tuple(roles["root"]["keyids"]),

@@ -297,6 +297,7 @@ class RootView(Struct, frozen=True, kw_only=True):
     epoch: int
     expires: str
     """RFC 3339."""
+    expires_at: float
     expired: bool
     keys: tuple[str, ...]
     """Key ids whose signatures on releases count."""

@@ -28,8 +28,10 @@
       const date = new Date(at * 1000);
       const old = age > 7 * 86400 || age < -60;
       put(node, age >= -60 && age < 5 ? "just now" : old ? date.toLocaleString() : `${span(age)} ago`);
-      node.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+      const title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+      if (node.title !== title) node.title = title;
     }
+    for (const node of $("time[data-date]")) put(node, new Date(Number(node.dataset.date) * 1000).toLocaleString());
     for (const node of $("[data-since]")) put(node, span(now() - Number(node.dataset.since)));
   };
 
@@ -39,7 +41,7 @@
     callbacks.beforeNodeMorphed = (old, fresh) => {
       if (!(old instanceof Element) || !(fresh instanceof Element)) return true;
       const same = (key) => old.dataset[key] !== undefined && old.dataset[key] === fresh.dataset[key];
-      return !(same("t") || same("since"));
+      return !(same("t") || same("since") || same("date"));
     };
     callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
   }
