@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="ask the app for an answer, clean up, and say how it went")
     once = parser.parse_args().once
     terminate_cleanly()
-    say(paint("minipaas demo", "1") + ": one box on a private Podman; nothing else on this machine is touched")
+    say(paint("minipaas demo", "1") + ": one box on Podmans of its own; nothing else on this machine is touched")
     say()
     code = 0
     with contextlib.ExitStack() as stack:
@@ -60,20 +60,20 @@ def main() -> int:
 
 
 def _run(stack: contextlib.ExitStack, once: bool) -> None:
-    with step("start a private Podman") as told:
+    with step("start a private Podman for the box, and one for the author") as told:
         podman = stack.enter_context(PrivatePodman())
+        workshop = stack.enter_context(PrivatePodman())
         told.detail = podman.run("version", "--format", "{{.Version}}").strip()
     directory = podman.directory / "demo"  # so that whatever cleans up after this Podman takes it along
-    program = Program(podman)
     with step("make the base image from Debian packages", slow="half a minute the first time, then cached"):
-        source = prepare("guestbook", podman)
-    author = Author(directory / "author", program)
+        source = prepare("guestbook", workshop)
+    author = Author(directory / "author", Program(workshop))
     with step("make a release key, and a trust root that names it"):
         author.make_keys()
     with step("build and sign the bundle", slow="a few seconds") as told:
         bundle = author.build(source, "guestbook")
         told.detail = f"{bundle.name}, {bundle.stat().st_size / 1e6:.0f} MB"
-    box = Box(directory / "box", program, ingress=free_port(8080), page=free_port(7070))
+    box = Box(directory / "box", Program(podman), ingress=free_port(8080), page=free_port(7070))
     with step("start the box: minipaas serve"):
         stack.enter_context(box)
     with step("tell the box whom to trust: minipaas trust add root.json"):

@@ -23,7 +23,7 @@ from kit.podman import PrivatePodman
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLES = REPO / "examples"
-VENV_PROGRAM = (str(REPO / ".venv/bin/python"), "-m", "minipaas")
+VENV_PROGRAM = (str(REPO / ".venv/bin/minipaas"),)
 READY_SECONDS = 60.0
 
 

@@ -25,9 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("podman"))
 
 
-@pytest.fixture(scope="session")
-def podman() -> Iterator[PrivatePodman]:
-    """A Podman of our own; gone at the end, with everything in it."""
+def _podman() -> Iterator[PrivatePodman]:
     if os.geteuid() != 0:
         pytest.fail("these tests start containers on a private Podman: run them as root, or leave them out: --fast")
     try:
@@ -38,34 +36,46 @@ def podman() -> Iterator[PrivatePodman]:
 
 
 @pytest.fixture(scope="session")
+def podman() -> Iterator[PrivatePodman]:
+    """The boxes' Podman; gone at the end, with everything in it."""
+    yield from _podman()
+
+
+@pytest.fixture(scope="session")
+def workshop() -> Iterator[PrivatePodman]:
+    """The author's Podman, another one: what a box runs has come to it in a bundle."""
+    yield from _podman()
+
+
+@pytest.fixture(scope="session")
 def program(podman: PrivatePodman) -> Program:
-    """The real command line, from the sources."""
+    """The real command line, from the sources, on a box."""
     return Program(podman)
 
 
 @pytest.fixture(scope="session")
-def author(program: Program) -> Author:
+def author(workshop: PrivatePodman) -> Author:
     """Who signs the bundles of these tests."""
-    one = Author(program.podman.directory / "author", program)
+    one = Author(workshop.directory / "author", Program(workshop))
     one.make_keys()
     return one
 
 
 @pytest.fixture(scope="session")
-def hello(podman: PrivatePodman, author: Author) -> HelloBundles:
+def hello(workshop: PrivatePodman, author: Author) -> HelloBundles:
     """Bundles of hello."""
-    prepare("hello", podman)
-    return HelloBundles(podman.directory / "hello", author)
+    prepare("hello", workshop)
+    return HelloBundles(workshop.directory / "hello", author)
 
 
 @pytest.fixture(scope="session")
-def example(podman: PrivatePodman, author: Author) -> Callable[[str], Path]:
+def example(workshop: PrivatePodman, author: Author) -> Callable[[str], Path]:
     """The bundle of an example, as it is in the repository; made once."""
     made: dict[str, Path] = {}
 
     def bundle(name: str) -> Path:
         if name not in made:
-            made[name] = author.build(prepare(name, podman), name)
+            made[name] = author.build(prepare(name, workshop), name)
         return made[name]
 
     return bundle
@@ -94,6 +104,7 @@ def boxes(program: Program, request: pytest.FixtureRequest) -> Iterator[Callable
     podman.run("rm", "--all", "--force", "--time", "0", check=False)
     podman.run("network", "prune", "--force", check=False)
     podman.run("volume", "prune", "--force", check=False)
+    podman.run("rmi", "--all", "--force", check=False)
 
 
 @pytest.fixture

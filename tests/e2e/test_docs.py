@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kit.box import EXAMPLES, REPO, Box, prepare
+from kit.box import EXAMPLES, REPO, Box
 from kit.podman import PrivatePodman
 
 DOCUMENTS = ("README.md",)
@@ -26,14 +26,15 @@ def commands(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_what_is_written_works(name: str, boxes: Callable[..., Box], podman: PrivatePodman, tmp_path: Path) -> None:
+def test_what_is_written_works(name: str, boxes: Callable[..., Box], workshop: PrivatePodman, tmp_path: Path) -> None:
     blocks = commands((REPO / name).read_text())
     assert blocks, f"{name} has no block that is run"
-    prepare("hello", podman)
     box = boxes()
     box.start()
     (tmp_path / "examples").symlink_to(EXAMPLES)
-    env = box.program.environment(MINIPAAS_HOST=box.url, PATH=f"{REPO}/.venv/bin:{os.environ['PATH']}")
+    env = box.program.environment(
+        MINIPAAS_HOST=box.url, CONTAINER_HOST=workshop.url, PATH=f"{REPO}/.venv/bin:{os.environ['PATH']}"
+    )
     # the documents name the usual ports; this box has free ones
     script = "\n".join(["set -e", *blocks]).replace(":8080/", f":{box.ingress}/").replace(":7070/", f":{box.page}/")
     ran = subprocess.run(

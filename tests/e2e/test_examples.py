@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import socket
 import struct
 import tomllib
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tomli_w
-from kit.box import EXAMPLES, Author, Box, free_port, prepare, wait_for
+from kit.box import EXAMPLES, Author, Box, fetch, free_port, prepare, wait_for
 from kit.podman import PrivatePodman
 
 
@@ -45,11 +46,11 @@ def _entries(box: Box, host: str) -> list[dict[str, object]]:
     return list(answer.json["entries"]) if answer.status == 200 else []
 
 
-def test_iot(box: Box, author: Author, podman: PrivatePodman) -> None:
+def test_iot(box: Box, author: Author, workshop: PrivatePodman) -> None:
     """MQTT goes in on the published port, a Node-RED flow keeps it, HTTP shows it, and the editor's socket is alive."""
-    source = prepare("iot", podman)
+    source = prepare("iot", workshop)
     port = free_port(1883)
-    copy = podman.directory / "iot"
+    copy = workshop.directory / "iot"
     copy.mkdir()
     spec = tomllib.loads((source / "app.toml").read_text())
     for name, service in spec["services"].items():
@@ -111,12 +112,10 @@ def websocket_text(port: int, host: str, path: str) -> str:
         return stream.read(size).decode()
 
 
-def test_compose_import_of_the_guestbook(box: Box, author: Author, podman: PrivatePodman) -> None:
+def test_compose_import_of_the_guestbook(box: Box, author: Author, workshop: PrivatePodman) -> None:
     """The Compose file becomes an app.toml that builds, deploys and answers."""
-    import shutil
-
-    source = prepare("guestbook", podman)
-    copy = podman.directory / "composed"
+    source = prepare("guestbook", workshop)
+    copy = workshop.directory / "composed"
     copy.mkdir()
     for name in ("web", "redis", "compose.yaml"):
         place = source / name
@@ -128,8 +127,6 @@ def test_compose_import_of_the_guestbook(box: Box, author: Author, podman: Priva
     spec = tomllib.loads((copy / "app.toml").read_text())
     assert spec["services"]["web"]["read_only"] is False, "Compose's meaning is kept by writing it out"
     assert set(spec["services"]) == {"web", "redis"}
-    from kit.box import fetch
-
     # Compose has no release hook: its web would wait for a schema that nobody makes
     spec["services"]["web"].setdefault("hooks", {})["release"] = ["python3", "migrate.py"]
     (copy / "app.toml").write_text(tomli_w.dumps(spec))

@@ -211,8 +211,8 @@ def test_a_port_that_another_app_has(box: Box, hello: HelloBundles) -> None:
     assert box.app("other") is None
 
 
-def test_an_unknown_key_is_refused(box: Box, hello: HelloBundles, program: Program, podman: PrivatePodman) -> None:
-    stranger = Author(podman.directory / "stranger", program)
+def test_an_unknown_key_is_refused(box: Box, hello: HelloBundles, workshop: PrivatePodman) -> None:
+    stranger = Author(workshop.directory / "stranger", Program(workshop))
     stranger.make_keys()
     done = box.cli("deploy", hello(author=stranger), check=False)
     assert done.code == 3
