@@ -40,8 +40,10 @@ class Outline(Struct, frozen=True, kw_only=True):
     signatures: tuple[Manifest, ...]
     images: dict[str, Manifest]
     """By digest."""
-    tags: dict[str, str]
-    """Service name -> image manifest digest, as the unsigned index says."""
+    entries: dict[str, Descriptor]
+    """By tag: how the unsigned index lists the images."""
+    artifacts: tuple[Descriptor, ...]
+    """How it lists the rest."""
     manifests: dict[str, int]
     metadata: dict[str, int]
     configs: dict[str, int]
@@ -83,7 +85,7 @@ def outline(index: Index, blobs: Mapping[str, bytes], what: str) -> Outline:
     manifests = listed(index, what)
     parsed = {digest: _manifest(blobs, digest, what) for digest in manifests}
     kinds: dict[str, list[Descriptor]] = {kind: [] for kind in KNOWN}
-    tags: dict[str, str] = {}
+    tags: dict[str, Descriptor] = {}
     for entry in index.manifests:
         if entry.artifact_type not in kinds:
             continue
@@ -94,7 +96,7 @@ def outline(index: Index, blobs: Mapping[str, bytes], what: str) -> Outline:
             tag = entry.annotations.get(oci.REF_NAME, "")
             if tag in tags:
                 raise refuse(what, "bundle.layout", f"index.json tags two images {tag!r:.80}")
-            tags[tag] = entry.digest
+            tags[tag] = entry
     if len(kinds[oci.BUNDLE]) != 1 or len(kinds[oci.ROOT]) != 1 or not kinds[""]:
         raise refuse(what, "bundle.layout", "index.json must list one bundle manifest, one root chain and the images")
     bundle, root = parsed[kinds[oci.BUNDLE][0].digest], parsed[kinds[oci.ROOT][0].digest]
@@ -118,7 +120,8 @@ def outline(index: Index, blobs: Mapping[str, bytes], what: str) -> Outline:
         root_manifest=root,
         signatures=signatures,
         images=images,
-        tags=tags,
+        entries=tags,
+        artifacts=tuple(entry for kind in KNOWN[1:] for entry in kinds[kind]),
         manifests=manifests,
         metadata=metadata,
         configs=configs,

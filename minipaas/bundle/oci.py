@@ -132,12 +132,32 @@ def image_manifest(config: bytes, layers: tuple[Descriptor, ...]) -> Manifest:
     return Manifest(schema_version=2, media_type=MANIFEST, config=descriptor(CONFIG, config), layers=layers)
 
 
+def listed_artifact(digest: str, size: int, kind: str) -> Descriptor:
+    """How the index lists an artifact manifest."""
+    return Descriptor(media_type=MANIFEST, digest=digest, size=size, artifact_type=kind)
+
+
+def listed_image(digest: str, size: int, service: str, platform: str) -> Descriptor:
+    """How the index lists the image of a service. `platform`: `linux/amd64`."""
+    system, _, rest = platform.partition("/")
+    architecture, _, variant = rest.partition("/")
+    return Descriptor(
+        media_type=MANIFEST,
+        digest=digest,
+        size=size,
+        platform=Platform(os=system, architecture=architecture, variant=variant),
+        annotations={REF_NAME: service},
+    )
+
+
 def decode(data: bytes, kind: type[T]) -> T:
-    """JSON that a stranger may have written. Raises msgspec.DecodeError, also when it is nested without end."""
+    """JSON that a stranger may have written. Raises msgspec.DecodeError, whatever is wrong with it."""
     try:
         return msgspec.json.decode(data, type=kind)
     except RecursionError:
         raise msgspec.DecodeError("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("it is not UTF-8") from None
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -12,15 +12,7 @@ from minipaas.bundle import oci
 from minipaas.bundle.layout import Metadata
 from minipaas.bundle.member import opened
 from minipaas.bundle.receive import NullSink, read_metadata, receive
-from minipaas.bundle.verify import (
-    Trust,
-    Verdict,
-    check_app,
-    check_contents,
-    check_images,
-    check_statement,
-    signatures_of,
-)
+from minipaas.bundle.verify import Trust, Verdict, check_contents, check_release, check_statement, signatures_of
 from minipaas.model.release import ImageRef, TrustedTime
 from minipaas.model.spec import AppSpec
 
@@ -64,6 +56,7 @@ def inspect(path: Path) -> Inspection:
     what = metadata.name
     signatures = signatures_of(metadata, outline)
     signed = check_statement(signatures[0].payload, outline, what)
+    spec, images = check_release(metadata, outline, signed)
     predicate = signed.predicate
     parts = (outline.manifests, outline.metadata, outline.configs, outline.layers)
     return Inspection(
@@ -77,13 +70,13 @@ def inspect(path: Path) -> Inspection:
         issued=predicate.issued_at,
         valid_until=predicate.expires_at,
         keys=tuple(one.hint for one in signatures),
-        images=check_images(metadata, outline, signed, "", what),
+        images=images,
         files={
             layer.annotations.get(oci.TITLE, layer.media_type): layer.size for layer in outline.bundle_manifest.layers
         },
         size=path.stat().st_size,
         content=sum(sum(part.values()) for part in parts),
-        spec=check_app(metadata, outline, signed, what),
+        spec=spec,
     )
 
 

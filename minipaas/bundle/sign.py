@@ -17,7 +17,7 @@ from minipaas.bundle.member import Member, check_whole, copy, members, opened
 from minipaas.bundle.pack import Packer
 from minipaas.bundle.receive import read_metadata
 from minipaas.bundle.root import check_first
-from minipaas.bundle.verify import check_app, check_contents, check_images, check_statement, signatures_of
+from minipaas.bundle.verify import check_contents, check_release, check_statement, signatures_of
 from minipaas.bundle.write import listing, signature_manifest
 from minipaas.model.errors import Invalid
 
@@ -55,8 +55,7 @@ def _payload(metadata: Metadata, outline: Outline, keys: Sequence[SigningKey]) -
     signatures = signatures_of(metadata, outline)
     payload = signatures[0].payload
     signed = check_statement(payload, outline, what)
-    check_app(metadata, outline, signed, what)
-    check_images(metadata, outline, signed, "", what)
+    check_release(metadata, outline, signed)
     message = dsse.pae(payload)
     root = check_first(metadata.blobs[outline.root_manifest.layers[-1].digest], what)
     if not keys or len({key.public for key in keys}) != len(keys):

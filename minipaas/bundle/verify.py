@@ -11,10 +11,11 @@ refusal (codes in `refusal.RULES`):
     signed twice, and enough distinct release keys of the newest root signed. Unknown keys count for nothing.
  5. Statement: a release statement about this bundle manifest, made for no newer root, of the root's epoch.
  6. App: app.toml is there, parses, and names the statement's app and version.
- 7. Services: each service of app.toml is a subject, each subject is a service, each image manifest is listed; the
-    index tags no service with another image.
+ 7. Services: each service of app.toml is a subject, each subject is a service, and the index lists its image under its
+    name.
  8. Images: config and uncompressed layers agree (diffIDs), and are for this box's platform.
- 9. Nothing else: every blob is reached from what is signed, the signatures or the root chain.
+ 9. Nothing else: every blob is reached from what is signed, the signatures or the root chain; the index tags the
+    signed images as signed and says nothing more.
 10. Order: (epoch, sequence) is greater than the app's floor, or this is the very release that was accepted last; the
     sequence is not below the highest minSequence seen.
 11. Time: not expired, not issued in the future. Both block only when the clock is known to be right; else they warn.
@@ -78,9 +79,7 @@ def verify(metadata: Metadata, trust: Trust, limits: Limits = DEFAULT_LIMITS) ->
     payload, signers, warnings = _check_signatures(metadata, outline, newest, what)  # 4
     signed = check_statement(payload, outline, what)  # 5
     _check_epoch(signed.predicate, newest, what)
-    spec = check_app(metadata, outline, signed, what)  # 6, 7
-    images = check_images(metadata, outline, signed, trust.platform, what)  # 8
-    _check_nothing_else(metadata, outline, signed, what)  # 9
+    spec, images = check_release(metadata, outline, signed, trust.platform)  # 6 to 9
     _check_order(signed.predicate, outline.bundle.digest, trust, what)  # 10
     warnings += _check_time(signed.predicate, newest, trust.time, what)  # 11
     descriptors = {**outline.manifests, **outline.metadata, **outline.configs, **outline.layers}
@@ -146,8 +145,18 @@ def check_statement(payload: bytes, outline: Outline, what: str) -> Statement:
     return signed
 
 
-def check_app(metadata: Metadata, outline: Outline, signed: Statement, what: str) -> AppSpec:
-    """Rules 6 and 7. Raises Refused."""
+def check_release(
+    metadata: Metadata, outline: Outline, signed: Statement, platform: str = ""
+) -> tuple[AppSpec, dict[str, ImageRef]]:
+    """Rules 6 to 9: the bundle holds what the statement says, and nothing else. Raises Refused."""
+    spec = _check_app(metadata, outline, signed, metadata.name)
+    _check_services(spec, outline, signed.services, metadata.name)
+    images = _check_images(metadata, outline, signed, platform, metadata.name)
+    _check_nothing_else(metadata, outline, images, metadata.name)
+    return spec, images
+
+
+def _check_app(metadata: Metadata, outline: Outline, signed: Statement, what: str) -> AppSpec:
     files = [layer for layer in outline.bundle_manifest.layers if layer.media_type == oci.APP_TOML]
     if len(files) != 1:
         raise refuse(what, "bundle.app_toml", "it holds no app.toml")
@@ -162,21 +171,23 @@ def check_app(metadata: Metadata, outline: Outline, signed: Statement, what: str
     if (spec.app.name, spec.app.version) != (predicate.app, predicate.version):
         stated = f"{predicate.app} {predicate.version}"
         raise refuse(what, "bundle.app", f"app.toml is {spec.app.name} {spec.app.version}, the statement says {stated}")
-    services = signed.services
+    return spec
+
+
+def _check_services(spec: AppSpec, outline: Outline, services: dict[str, str], what: str) -> None:
     for name in (*spec.services, *services):
         if name not in services or name not in spec.services:
             raise refuse(what, "bundle.service", f"{name!r} is not both a service of app.toml and a signed image")
         if services[name] not in outline.images:
             raise refuse(what, "bundle.service", f"the image of {name} is missing")
-        if outline.tags.get(name, services[name]) != services[name]:
+        entry = outline.entries.get(name)
+        if entry is None or entry.digest != services[name]:
             raise refuse(what, "bundle.service", f"index.json gives {name} another image than the signature")
-    return spec
 
 
-def check_images(
+def _check_images(
     metadata: Metadata, outline: Outline, signed: Statement, platform: str, what: str
 ) -> dict[str, ImageRef]:
-    """Rule 8, for every service. Raises Refused."""
     images: dict[str, ImageRef] = {}
     for service, digest in signed.services.items():
         manifest = outline.images[digest]
@@ -265,15 +276,19 @@ def _check_epoch(predicate: Predicate, newest: TrustRoot, what: str) -> None:
         raise refuse(what, "root.epoch", f"it is of epoch {predicate.epoch}, the trust root is of {newest.epoch}")
 
 
-def _check_nothing_else(metadata: Metadata, outline: Outline, signed: Statement, what: str) -> None:
-    """An image that no service has, or a blob that nothing points to."""
-    unsigned = set(outline.images) - set(signed.services.values())
+def _check_nothing_else(metadata: Metadata, outline: Outline, images: dict[str, ImageRef], what: str) -> None:
+    """No image that no service has, no blob that nothing points to, no word in the index that is not ours."""
+    unsigned = set(outline.images) - {image.manifest for image in images.values()}
     known = {*outline.manifests, *outline.metadata, *outline.configs}
     extra = sorted(unsigned | (set(metadata.blobs) - known))
     if extra:
-        raise refuse(
-            what, "bundle.extra_blob", f"it holds extra blobs that nothing signed reaches, like {extra[0][7:19]}"
-        )
+        raise refuse(what, "bundle.extra_blob", f"it holds extra blobs, like {extra[0][7:19]}")
+    for tag, entry in outline.entries.items():
+        if tag not in images or entry != oci.listed_image(entry.digest, entry.size, tag, images[tag].platform):
+            raise refuse(what, "bundle.layout", f"index.json says of the image {tag!r:.80} what nobody signed")
+    for entry in outline.artifacts:
+        if entry != oci.listed_artifact(entry.digest, entry.size, entry.artifact_type):
+            raise refuse(what, "bundle.layout", f"index.json says too much of {entry.digest[7:19]}")
 
 
 def _check_order(predicate: Predicate, digest: str, trust: Trust, what: str) -> None:

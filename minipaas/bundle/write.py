@@ -124,8 +124,7 @@ def signature_manifest(bundle: Descriptor, signature: bytes) -> bytes:
 
 def listing(manifest: bytes, kind: str) -> Descriptor:
     """How the index lists an artifact manifest."""
-    plain = oci.descriptor(oci.MANIFEST, manifest)
-    return msgspec.structs.replace(plain, artifact_type=kind)
+    return oci.listed_artifact(oci.digest_of(manifest), len(manifest), kind)
 
 
 def _plan(contents: Contents, signers: Sequence[SigningKey]) -> _Plan:
@@ -189,9 +188,7 @@ def _image(service: str, image: Image, keep: Callable[[bytes], bytes]) -> Descri
     keep(image.config)
     layers = tuple(Descriptor(media_type=oci.LAYER, digest=layer.digest, size=layer.size) for layer in image.layers)
     manifest = keep(oci.encode(oci.image_manifest(image.config, layers)))
-    return msgspec.structs.replace(
-        oci.descriptor(oci.MANIFEST, manifest), platform=config.platform, annotations={oci.REF_NAME: service}
-    )
+    return oci.listed_image(oci.digest_of(manifest), len(manifest), service, str(config.platform))
 
 
 def _root(roots: Sequence[bytes]) -> TrustRoot:

@@ -136,7 +136,10 @@ class Forge:
             layers.append(Descriptor(media_type=oci.LAYER, digest=layer.digest, size=layer.size))
         keep(image.config)
         manifest = keep(oci.encode(self.image_manifest(oci.image_manifest(image.config, tuple(layers)))))
-        return msgspec.structs.replace(oci.descriptor(oci.MANIFEST, manifest), annotations={oci.REF_NAME: service})
+        platform = "linux/amd64"
+        with contextlib.suppress(msgspec.MsgspecError):
+            platform = str(oci.decode(image.config, oci.ImageConfig).platform)
+        return oci.listed_image(oci.digest_of(manifest), len(manifest), service, platform)
 
     def _signatures(
         self, bundle: Descriptor, images: dict[str, Descriptor], keep: Callable[[bytes], bytes]

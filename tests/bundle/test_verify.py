@@ -72,6 +72,27 @@ def _nested_index(entries: list[Descriptor]) -> list[Descriptor]:
     return [*entries[:-1], msgspec.structs.replace(entries[-1], media_type=oci.IMAGE_INDEX)]
 
 
+def _retagged(entries: list[Descriptor]) -> list[Descriptor]:
+    return [*entries[:-1], msgspec.structs.replace(entries[-1], annotations={oci.REF_NAME: "wep"})]
+
+
+def _untagged(entries: list[Descriptor]) -> list[Descriptor]:
+    return [*entries[:-1], msgspec.structs.replace(entries[-1], annotations={})]
+
+
+def _one_tag_more(entries: list[Descriptor]) -> list[Descriptor]:
+    return [*entries, msgspec.structs.replace(entries[-1], annotations={oci.REF_NAME: "latest"})]
+
+
+def _another_platform(entries: list[Descriptor]) -> list[Descriptor]:
+    platform = oci.Platform(os="linux", architecture="arm64")
+    return [*entries[:-1], msgspec.structs.replace(entries[-1], platform=platform)]
+
+
+def _annotated(entries: list[Descriptor]) -> list[Descriptor]:
+    return [msgspec.structs.replace(entries[0], annotations={"org.opencontainers.image.title": "x"}), *entries[1:]]
+
+
 INDEXES: list[tuple[str, Callable[[list[Descriptor]], list[Descriptor]], str]] = [
     ("no bundle manifest", lambda entries: entries[1:], "bundle.layout"),
     ("two bundle manifests", _twice, "bundle.layout"),
@@ -82,6 +103,11 @@ INDEXES: list[tuple[str, Callable[[list[Descriptor]], list[Descriptor]], str]] =
     ("a manifest of another size than listed", _wrong_size, "bundle.size"),
     ("one manifest with two sizes", _two_sizes, "bundle.size"),
     ("one tag on two images", _same_tag, "bundle.layout"),
+    ("an image under another name", _retagged, "bundle.service"),
+    ("an image under no name", _untagged, "bundle.service"),
+    ("an image under one name more", _one_tag_more, "bundle.layout"),
+    ("an image with another platform", _another_platform, "bundle.layout"),
+    ("an artifact with an annotation", _annotated, "bundle.layout"),
     ("an index in the index", _nested_index, "bundle.layout"),
 ]
 
