@@ -352,6 +352,18 @@ class Engine:
     async def _delete(self, container: str, name: str) -> None:
         # Force is for states that only it gets rid of: half-stopped, paused, or a runtime that lost the container.
         params = {"force": True, "v": True, "timeout": 0}
+        for pause in (*limits.BUSY_PAUSES, None):
+            try:
+                await self._delete_once(container, name, params)
+                break
+            except EngineError as error:
+                # Podman's own clean-up after an end may still hold a mount.
+                if pause is None or "device or resource busy" not in error.message:
+                    raise
+                await asyncio.sleep(pause)
+        self._forget(container)
+
+    async def _delete_once(self, container: str, name: str, params: Params) -> None:
         await self._calls.call(
             f"remove {name}",
             "DELETE",
@@ -361,7 +373,6 @@ class Engine:
             accept=_GONE,
             slow=True,
         )
-        self._forget(container)
 
     def _forget(self, container: str) -> None:
         """Its life so far is past; what is known of it counts no more."""

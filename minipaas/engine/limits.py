@@ -10,6 +10,8 @@ CALL: Final = 30.0
 CREATE: Final = 120.0
 START: Final = 120.0
 REMOVE: Final = 120.0
+BUSY_PAUSES: Final = (0.2, 0.5, 1.0)
+"""Between attempts to remove a container whose mounts are still in use."""
 STOP_SLACK: Final = 60.0
 """On top of the time that the container itself has for its end."""
 PULL: Final = 1800.0

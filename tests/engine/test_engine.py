@@ -143,6 +143,14 @@ async def test_removing_takes_the_scratch_along_and_may_be_repeated(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+async def test_a_mount_that_is_still_busy_is_waited_for(engine: Engine, fake: FakePodman) -> None:
+    launch = make_launch(fake.add_image())
+    container = await launch_one(engine, launch)
+    fake.refuse("DELETE containers", 500, times=2, message="unlinkat /userdata/shm: device or resource busy")
+    await engine.remove(container, launch.name)
+    assert fake.containers == {}
+
+
 FAILED_CREATES = [
     ("podman says no", lambda fake: fake.refuse("POST containers/create", 500, message="boom"), EngineError, "boom"),
     ("connection breaks", lambda fake: fake.drop("POST containers/create"), EngineDown, "closed the connection"),

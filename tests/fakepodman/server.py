@@ -335,6 +335,8 @@ async def events(fake: FakePodman, request: web.Request, args: Args) -> web.Stre
             if not answer.prepared:
                 await answer.prepare(request)  # as libpod does: no header before the first event
             await answer.write(json.dumps(event).encode() + b"\n")
+    except ConnectionError:
+        return answer  # who listened is gone
     finally:
         fake.world.watchers.discard(queue)
 
