@@ -1,12 +1,12 @@
 """One connection of a client: reads requests, one at a time, and has an instance answer them.
 
     IDLE ─> HEAD ─> CONNECT ─> SEND ─> WAIT ─> ANSWER ─> IDLE, or NEXT when the next request is here already
-                                        └─> TUNNEL        or CLOSING / LINGER when the connection ends
+                                        └─> TUNNEL ─> HALF    or CLOSING / LINGER when the connection ends
 
-What always holds: `upstream` is set exactly in SEND, WAIT, ANSWER and TUNNEL; from the choice of an instance to the end
-of the request exactly one pool and one tally count it as in flight; a request is sent again only while no byte of an
-answer has come, and it has no body and an idempotent method, or it never reached an instance;
-after a refusal no further request is read from the connection.
+What always holds: `upstream` is set exactly in SEND, WAIT, ANSWER, TUNNEL and HALF; from the choice of an instance to
+the end of the request exactly one pool and one tally count it as in flight; a request is sent again only while no byte
+of an answer has come and it has no body and an idempotent method, or when it never reached an instance; after a refusal
+no further request is read from the connection.
 A client that ends its side before the answer has come has gone away, as for other proxies; the request is given up.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from minipaas.ingress.table import Target
     from minipaas.ingress.upstream import Upstream
 
-IDLE, HEAD, CONNECT, SEND, WAIT, ANSWER, NEXT, TUNNEL, LINGER, CLOSING, GONE = range(11)
+IDLE, HEAD, CONNECT, SEND, WAIT, ANSWER, NEXT, TUNNEL, HALF, LINGER, CLOSING, GONE = range(12)
 
 
 def patience_of(limits: Limits) -> dict[int, float]:
@@ -41,6 +41,7 @@ def patience_of(limits: Limits) -> dict[int, float]:
         ANSWER: limits.answer_gap,
         NEXT: limits.send_gap,
         TUNNEL: limits.tunnel_gap,
+        HALF: limits.half_gap,
         LINGER: limits.linger,
         CLOSING: limits.send_gap,
         GONE: limits.linger,
@@ -134,7 +135,7 @@ class Client(asyncio.Protocol):
                 self._read_head()
         elif state == SEND or (state == ANSWER and self.left):
             self._pass_body(data)
-        elif state == TUNNEL:
+        elif state in (TUNNEL, HALF):
             self.since = self.core.now
             if self.upstream is not None:
                 self.upstream.transport.write(data)
@@ -148,7 +149,7 @@ class Client(asyncio.Protocol):
                 self._read(False)
 
     def eof_received(self) -> bool:
-        if self.state == TUNNEL:
+        if self.state in (TUNNEL, HALF):
             return self.half_closed(by_client=True)
         self._give_up()
         return False
@@ -303,7 +304,7 @@ class Client(asyncio.Protocol):
     def lost(self, upstream: Upstream, waiting: bool) -> None:
         """The instance closed the connection; `waiting`: for the head of its answer."""
         self.upstream = None
-        if self.state == TUNNEL:
+        if self.state in (TUNNEL, HALF):
             self._close()
         elif not waiting:
             self._cut_off()
@@ -379,6 +380,8 @@ class Client(asyncio.Protocol):
         if self.upstream is None or self._halves == 3:
             self.part()
             return False
+        self.state = HALF
+        self.since = self.core.now
         (self.upstream.transport if by_client else self.transport).write_eof()
         return True
 
@@ -392,7 +395,7 @@ class Client(asyncio.Protocol):
 
     def part(self) -> None:
         """End an idle connection or a tunnel; whatever else is under way goes on."""
-        if self.state == TUNNEL:
+        if self.state in (TUNNEL, HALF):
             self._drop_upstream(politely=True)
             self._close()
         elif self.state == IDLE:
@@ -426,7 +429,7 @@ class Client(asyncio.Protocol):
         """The instance has nothing more to do with this request."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            if self.state == TUNNEL:
+            if self.state in (TUNNEL, HALF):
                 pool.tunnels.discard(self)
             pool.leave()
 
@@ -526,9 +529,9 @@ class Client(asyncio.Protocol):
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
-        if self.upstream is not None and self.state != TUNNEL and self._target is not None:
+        if self.upstream is not None and self.state not in (TUNNEL, HALF) and self._target is not None:
             self._target.tally.broken += 1
-        self._drop_upstream(politely=self.state == TUNNEL)
+        self._drop_upstream(politely=self.state in (TUNNEL, HALF))
         self._leave()
         self._end()
         self.state = CLOSING

@@ -48,6 +48,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A client that takes nothing of its answer."""
     tunnel_gap: float = 3600.0
     """A WebSocket on which nobody says anything."""
+    half_gap: float = 15.0
+    """The same when one side has said all already; usually it is gone."""
     upstream_keep: float = 60.0
     """An idle connection to an instance."""
     fresh: float = 1.0

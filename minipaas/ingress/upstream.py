@@ -75,9 +75,15 @@ class Upstream(asyncio.Protocol):
             self.pool.idle.remove(self)
         self.stage = GONE
         if politely:
-            self.transport.close()
+            self._close()
         else:
             self.transport.abort()
+
+    def _close(self) -> None:
+        """Write what is left; one that does not take it in time is not waited for."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.core.loop.call_later(self.core.limits.linger, self.transport.abort)
 
     # -- called by the event loop
 
@@ -269,5 +275,5 @@ class Upstream(asyncio.Protocol):
             pool.idle.append(self)
         else:
             self.stage = GONE
-            self.transport.close()
+            self._close()
         client.answered()

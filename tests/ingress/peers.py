@@ -117,7 +117,7 @@ class Town:
         self.ingress.set_app("shop", (RouteEntry(Route.parse(route), "shop", "web", backends),))
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
+        return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def say(self, *pieces: bytes) -> bytes:
         """All that comes back until the proxy ends the connection. Every piece is its own packet."""
