@@ -56,13 +56,20 @@ class Context:
     """What lives as long as the surface: the rooms below, who waits for news, what releases are called."""
 
     def __init__(
-        self, control: ControlPort, limits: Limits, news: News, listen: tuple[tuple[str, int], ...] = ()
+        self,
+        control: ControlPort,
+        limits: Limits,
+        news: News,
+        listen: tuple[tuple[str, int], ...],
+        hosts: frozenset[str],
     ) -> None:
         self.control = control
         self.limits = limits
         self.news = news
         self.listen = listen
         """Where the API is bound on TCP."""
+        self.hosts = hosts
+        """Names and addresses under which this box may be asked on TCP, beside loopback."""
         self.streams = 0
         """Event streams open now."""
         self._names: dict[str, Release] = {}

@@ -77,7 +77,7 @@ def door(context: Context) -> Middleware:
         caller: Caller | None = None
         try:
             if not _on_socket(request):
-                check_host(request.headers, [host for host, _ in context.listen])
+                check_host(request.headers, context.hosts)
                 check_site(request.method, request.headers)
             caller = await identify(request, context.registry)
             request[CALLER] = caller

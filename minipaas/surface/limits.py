@@ -21,6 +21,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     log_lines: int = 2000
     streams: int = 64
     """Most event streams at once."""
+    open_streams: int = 48
+    """Beyond so many, only callers with a role get one: strangers must not keep an operator from following."""
     heartbeat: float = 15.0
     """An event stream is never silent for longer."""
     news_gap: float = 0.5

@@ -72,12 +72,25 @@ class Surface:
                     hint='keep [api] listen = ["127.0.0.1:7070"] and come in by: ssh -L 7070:127.0.0.1:7070 HOST',
                     code="api.lan",
                 )
-        self._sockets = []
+        try:
+            await self._start(control, socket_path, listen, tls)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(
+        self,
+        control: ControlPort,
+        socket_path: Path,
+        listen: Sequence[tuple[str, int]],
+        tls: ssl.SSLContext | None,
+    ) -> None:
         for address, port in listen:
             self._sockets.append(_tcp_socket(address, port))
         self.addresses = tuple((one.getsockname()[0], one.getsockname()[1]) for one in self._sockets)
         self._news = News(control.registry, lambda: control.observed, self._limits)
-        context = Context(control, self._limits, self._news, self.addresses)
+        hosts = {address for address, _ in (*listen, *self.addresses)}
+        context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts))
         self._runner = web.AppRunner(
             application(context),
             access_log=None,

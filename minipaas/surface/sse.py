@@ -32,7 +32,8 @@ class EventStream:
     async def open(cls, call: Call) -> AsyncIterator[EventStream]:
         """Begin to answer with events. A reader that goes away ends the block quietly."""
         context = call.context
-        if context.streams >= context.limits.streams:
+        most = context.limits.streams if call.caller.role is not None else context.limits.open_streams
+        if context.streams >= most:
             raise MinipaasError(
                 f"cannot follow: {context.streams} others do already", hint="close some pages", code="api.busy"
             )

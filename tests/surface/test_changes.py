@@ -175,6 +175,20 @@ async def test_there_are_only_so_many_streams_and_a_place_becomes_free(tmp_path:
                         break
 
 
+async def test_strangers_leave_places_for_those_with_a_role(tmp_path: Path) -> None:
+    async with (
+        small_box(tmp_path, limits=Limits(streams=2, open_streams=1)) as box,
+        await box.remote() as stranger,
+        box.local() as operator,
+        stranger.get("/api/v1/events") as first,
+    ):
+        await next_event(first)
+        async with stranger.get("/api/v1/events") as second:
+            assert second.status == 503
+        async with operator.get("/api/v1/events") as third:
+            assert third.status == 200
+
+
 async def test_news_come_when_there_are_some_and_not_again(tmp_path: Path) -> None:
     async with small_box(tmp_path, limits=Limits(news_gap=0.01)) as box, box.local() as session:
         async with session.get("/api/v1/events") as response:
