@@ -7,21 +7,17 @@ left behind; asking again for what is already so (a network that exists, a conta
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
 from minipaas.engine import body as labels
 from minipaas.engine import limits
 from minipaas.engine.body import create_body, insists_on_process_one
-from minipaas.engine.calls import Calls, Params, decode, lines
-from minipaas.engine.causes import explain, podman_text
+from minipaas.engine.calls import Calls, Params, decode
 from minipaas.engine.events import EventStream
 from minipaas.engine.exec import Executor
 from minipaas.engine.hook import HookResult, HookRunner
@@ -32,24 +28,22 @@ from minipaas.engine.scratch import Scratch
 from minipaas.engine.shapes import (
     Created,
     InspectedContainer,
-    InspectedImage,
     ListedContainer,
     ListedImage,
     ListedVolume,
     Named,
-    Progress,
     SystemInfo,
 )
 from minipaas.engine.sighting import Ending, Sighting, by_id, to_ending, to_instance
+from minipaas.engine.stock import Stock
 from minipaas.engine.streams import Streams
 from minipaas.model.errors import EngineError, MinipaasError, NoSpace
-from minipaas.model.launch import Launch, network_name
+from minipaas.model.launch import Launch
 from minipaas.model.observed import Instance
 from minipaas.model.spec import Health
 
 log = logging.getLogger(__name__)
 
-_EXISTS = frozenset({409, 500})
 _GONE = frozenset({404})
 
 
@@ -63,6 +57,7 @@ class Engine:
         self.box = box
         self._calls = calls
         self._streams = streams
+        self._stock = Stock(calls, box)
         self._scratch = Scratch(data)
         self._executor = Executor(streams)
         self._prober = Prober(on_news, self._executor.probe)
@@ -70,9 +65,6 @@ class Engine:
         self._events = asyncio.create_task(EventStream(streams, box, on_news).run(), name="podman-events")
         self._names: dict[str, str] = {}
         self._endings: dict[tuple[str, int], Ending] = {}
-        self._adopted_networks: set[str] = set()
-        self._adopted_volumes: set[str] = set()
-        self._argv: dict[str, tuple[str, ...]] = {}
         self._init = info.init
 
     @classmethod
@@ -120,8 +112,8 @@ class Engine:
         self._prober.see(by_id(found for found in instances if found.running))
         return Sighting(
             instances=tuple(sorted((self._with_health(found) for found in instances), key=lambda found: found.name)),
-            networks=frozenset(network.name for network in networks) | self._adopted_networks,
-            volumes=frozenset(volume.name for volume in volumes) | self._adopted_volumes,
+            networks=frozenset(network.name for network in networks) | self._stock.adopted_networks,
+            volumes=frozenset(volume.name for volume in volumes) | self._stock.adopted_volumes,
             images=frozenset(f"sha256:{image.id.removeprefix('sha256:')}" for image in images),
         )
 
@@ -168,85 +160,31 @@ class Engine:
                 raise
             return None  # removed in the meantime; the next look will not list it
 
-    # --- images
+    # --- images, networks, volumes
 
     async def pull(self, reference: str, username: str, password: str, image_id: str) -> None:
-        """Pull from a registry on loopback and check that it is the image meant.
-
-        `reference` is `127.0.0.1:PORT/NAME@sha256:DIGEST`, `image_id` is `sha256:<hex>`, the digest of the config.
-        Raises EngineError, NoSpace.
-        """
-        what = f"pull {reference}"
-        auth = msgspec.json.encode({"username": username, "password": password})
-        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(auth).decode()}
-        params: Params = {"reference": reference, "tlsVerify": False, "policy": "always"}
-
-        def work() -> str:
-            stream = self._calls.session.stream(
-                what, "POST", "images/pull", params=params, headers=headers, timeout=limits.PULL
-            )
-            return _pulled(what, lines(stream))
-
-        got = await self._calls.run(what, work, limits.PULL, slow=True)
-        if got != image_id:
-            raise EngineError(f"cannot pull {reference}: it is image {got}, not {image_id}", code="engine.wrong_image")
+        """See `Stock.pull`."""
+        await self._stock.pull(reference, username, password, image_id)
 
     async def remove_image(self, image: str) -> None:
-        """Delete an image, all its names included; fine when it is gone. Raises EngineError `engine.in_use`."""
-        what = f"remove image {image[7:19]}"
-        # By id and without force Podman refuses an image with two names; force would kill containers that use it.
-        found = await self._inspect_image(what, image)
-        for name in (found.repo_tags or []) if found else []:
-            await self._calls.call(
-                what, "POST", f"images/{quote(name, safe='')}/untag", params=_split_tag(name), accept=_GONE
-            )
-        await self._calls.call(
-            what, "DELETE", f"images/{quote(image)}", timeout=limits.REMOVE_IMAGE, accept=_GONE, slow=True
-        )
-        self._argv.pop(image, None)
-
-    async def _inspect_image(self, what: str, image: str) -> InspectedImage | None:
-        status, body = await self._calls.call(what, "GET", f"images/{quote(image)}/json", accept=_GONE)
-        return None if status in _GONE else decode(what, body, InspectedImage)
-
-    # --- networks and volumes
+        """See `Stock.remove_image`."""
+        await self._stock.remove_image(image)
 
     async def ensure_network(self, app: str) -> None:
-        """The app's own network, with DNS. One that exists already is used as it is."""
-        name = network_name(app)
-        wanted = {
-            "name": name,
-            "driver": "bridge",
-            "dns_enabled": True,
-            "labels": {labels.BOX: self.box, labels.APP: app},
-        }
-        what = f"create network {name}"
-        status, body = await self._calls.call(what, "POST", "networks/create", json=wanted, accept=_EXISTS)
-        if status in _EXISTS:
-            _only_if(what, status, body, "already")
-            self._adopted_networks.add(name)
+        """See `Stock.ensure_network`."""
+        await self._stock.ensure_network(app)
 
     async def remove_network(self, app: str) -> None:
-        """Fine when it is gone. Raises EngineError `engine.in_use`."""
-        name = network_name(app)
-        await self._calls.call(f"remove network {name}", "DELETE", f"networks/{name}", accept=_GONE)
-        self._adopted_networks.discard(name)
+        """See `Stock.remove_network`."""
+        await self._stock.remove_network(app)
 
     async def ensure_volume(self, name: str, app: str) -> None:
-        """A named volume. One that exists already is used with what is in it."""
-        marks = {labels.BOX: self.box, labels.APP: app}
-        what = f"create volume {name}"
-        status, body = await self._calls.call(
-            what, "POST", "volumes/create", json={"Name": name, "Labels": marks, "Label": marks}, accept=_EXISTS
-        )
-        if status in _EXISTS:
-            _only_if(what, status, body, "already exists")
-            self._adopted_volumes.add(name)
+        """See `Stock.ensure_volume`."""
+        await self._stock.ensure_volume(name, app)
 
     async def remove_volume(self, name: str) -> None:
-        """Deletes the data in it. Fine when it is gone. Raises EngineError `engine.in_use`."""
-        await self._calls.call(f"delete volume {name}", "DELETE", f"volumes/{quote(name)}", accept=_GONE)
-        self._adopted_volumes.discard(name)
+        """See `Stock.remove_volume`."""
+        await self._stock.remove_volume(name)
 
     # --- containers
 
@@ -284,7 +222,8 @@ class Engine:
             raise _disk_error(what, error) from error
 
     async def _create(self, what: str, launch: Launch, kind: str) -> str:
-        init = self._init and not insists_on_process_one(await self._argv_of(what, launch))
+        argv = launch.entrypoint or await self._stock.argv(what, launch.image) or launch.command or ()
+        init = self._init and not insists_on_process_one(argv)
         wanted = create_body(
             launch, box=self.box, info=self.info, scratch=self._scratch.path(launch.name), init=init, kind=kind
         )
@@ -294,18 +233,6 @@ class Engine:
             log.warning("%s: %s", launch.name, warning)
         self._names[created.id] = launch.name
         return created.id
-
-    async def _argv_of(self, what: str, launch: Launch) -> tuple[str, ...]:
-        """What will run first: from the launch, else from the image (asked once; an image never changes)."""
-        if launch.entrypoint:
-            return launch.entrypoint
-        if launch.image not in self._argv:
-            found = await self._inspect_image(what, launch.image)
-            if found is None:
-                raise EngineError(f"cannot {what}: Podman has no image {launch.image[:19]}", code="engine.no_image")
-            config = found.config
-            self._argv[launch.image] = tuple((config.entrypoint or config.command or ()) if config else ())
-        return self._argv[launch.image] or launch.command or ()
 
     async def _clear(self, name: str) -> None:
         """After a failed create: whatever of it came to be. Errors are told to the log; the first one counts."""
@@ -324,7 +251,7 @@ class Engine:
         """
         self._forget(container)
         await self._calls.call(
-            f"start {self._name(container)}", "POST", f"containers/{container}/start", timeout=limits.START, slow=True
+            f"start {self._name(container)}", "POST", f"containers/{container}/start", timeout=limits.START
         )
 
     async def stop(self, container: str, timeout: float) -> None:  # noqa: ASYNC109
@@ -407,32 +334,6 @@ class Engine:
 
 def _filters(**filters: list[str]) -> str:
     return msgspec.json.encode(filters).decode()
-
-
-def _pulled(what: str, stream: Any) -> str:
-    """The image id at the end of a pull's progress; an error line is the answer's real status."""
-    got = ""
-    for line in stream:
-        if not line.strip():
-            continue
-        progress = decode(what, line, Progress)
-        if progress.error:
-            raise explain(what, progress.error)
-        got = progress.id or got
-    if not got:
-        raise EngineError(f"cannot {what}: Podman's answer ended early", code="engine.dropped")
-    return f"sha256:{got.removeprefix('sha256:')}"
-
-
-def _only_if(what: str, status: int, body: bytes, word: str) -> None:
-    text = podman_text(body)
-    if word not in text:
-        raise explain(what, text, status)
-
-
-def _split_tag(name: str) -> dict[str, str]:
-    repository, _, tag = name.rpartition(":")
-    return {"repo": repository, "tag": tag}
 
 
 def _disk_error(what: str, error: OSError) -> MinipaasError:

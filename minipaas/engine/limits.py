@@ -24,7 +24,7 @@ BUILD: Final = 3600.0
 EXPORT: Final = 600.0
 """The longest silence of an export."""
 
-# Threads. Slow calls (stop, pull) have a lane of their own, so that looking is never behind them.
+# Threads. Slow calls (stop, remove, pull) have a lane of their own, so that looking and starting are never behind them.
 QUICK_LANE: Final = 4
 SLOW_LANE: Final = 6
 
