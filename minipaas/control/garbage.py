@@ -28,21 +28,22 @@ class Garbage:
         self._keep = keep
 
     async def collect(self, observed: Observed) -> int:
-        """One collection, and the ballast put back where there is room. Returns the bytes freed in the blob store."""
+        """One collection; and while at it the ballast is put back where there is room, and the registry's daily copy
+        renewed. Returns the bytes freed in the blob store."""
         async with self._store:
             desired = {app.app: app for app in (await self._registry.desired()).apps}
             kept: list[Release] = []
             gone: list[Release] = []
             for app, releases in (await self._registry.stored_releases()).items():
                 keep = keepers(desired.get(app), releases, self._keep)
-                drop = [release for release in releases if release.digest not in keep]
-                kept += [release for release in releases if release.digest in keep]
-                gone += drop
-                if drop:
-                    await self._registry.retire(app, [release.digest for release in drop])
+                drop = [release.digest for release in releases if release.digest not in keep]
+                retired = set(await self._registry.retire(app, drop)) if drop else set()
+                kept += [release for release in releases if release.digest not in retired]
+                gone += [release for release in releases if release.digest in retired]
             needed = await self._registry.needed_blobs()
             freed = await asyncio.to_thread(self._blobs.sweep, needed)
             await asyncio.to_thread(self._blobs.ballast.restore)
+            await self._registry.keep_copy()
         await self._remove_images(kept, gone, observed)
         return freed
 

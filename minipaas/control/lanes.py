@@ -12,6 +12,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -32,6 +33,7 @@ from minipaas.plan.planner import AppPlan
 from minipaas.registry.registry import Registry
 
 log = logging.getLogger(__name__)
+E = TypeVar("E", bound=BaseException)
 
 TOGETHER = (PullImage, StartInstance, WakeInstance, ProveInstance, StopInstance, RemoveInstance)
 """Neighbouring steps of one of these types do not depend on each other, and run side by side."""
@@ -104,10 +106,11 @@ class Lanes:
             self._tire(plan, strike=False)
         except* MinipaasError as errors:
             await self._failed(plan, _leaves(errors))
-        except* Exception:
-            # A bug of ours in one app must not take the box down with all others; it is logged whole, and rests.
+        except* Exception as bugs:
+            # A bug of ours in one app must not take the box down with all others, nor hold a change for ever.
             log.exception("%s: unexpected", plan.app)
-            self._tire(plan, strike=False)
+            reason = f"minipaas failed at a step of {plan.app}: {_leaves(bugs)[0]!r}"
+            await self._failed(plan, [MinipaasError(reason, hint="the box's log has the whole story", code="bug")])
         else:
             self._rests.pop(plan.app, None)
 
@@ -171,8 +174,8 @@ def _batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
             yield from ([step] for step in run)
 
 
-def _leaves(group: BaseExceptionGroup[MinipaasError]) -> list[MinipaasError]:
-    leaves: list[MinipaasError] = []
+def _leaves(group: BaseExceptionGroup[E]) -> list[E]:
+    leaves: list[E] = []
     for error in group.exceptions:
         leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return leaves

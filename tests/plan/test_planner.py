@@ -17,6 +17,7 @@ from minipaas.model.steps import (
     SwitchRelease,
     WakeInstance,
 )
+from minipaas.plan.launches import launch_for
 from tests.plan.world import World, release
 
 
@@ -343,3 +344,10 @@ def test_interrupted_after_every_step_it_ends_in_the_same_place(name: str, power
         assert answering(world) == answering(straight), f"cut after step {cut}"
         assert [change.state for change in world.ended] == [change.state for change in straight.ended]
         assert (world.networks, world.volumes) == (straight.networks, straight.volumes)
+
+
+def test_launches_hold_plain_numbers_so_that_they_can_cross_the_wire() -> None:
+    text = '[app]\nname="a"\nversion="1"\n[services.web]\nimage="x"\nmemory="64MiB"\ncpus=0.5\nstop="5s"'
+    launch = launch_for(release(text), "web")
+    assert [type(value) for value in (launch.memory, launch.cpus, launch.stop)] == [int, float, float]
+    assert (launch.memory, launch.cpus, launch.stop) == (64 * 1024**2, 0.5, 5.0)
