@@ -132,9 +132,9 @@ class Distribution:
             await response.prepare(request)
             await self._send(response, blob)
             await response.write_eof()
-        except MinipaasError as error:
+        except (MinipaasError, TimeoutError) as error:
             # The head is out: the only honest answer left is a connection that breaks off.
-            log.error("cannot send %s: %s", digest, error.message)
+            log.error("cannot send %s: %s", digest, error or "nobody takes it")
             if request.transport is not None:
                 request.transport.abort()
         except ConnectionError:
@@ -146,17 +146,20 @@ class Distribution:
     async def _send(self, response: web.StreamResponse, blob: BinaryIO) -> None:
         """Decompress the next piece in a thread while the last one is being written."""
         size = self._limits.blob_chunk
-        following = asyncio.ensure_future(self._run(blob.read, size))
+        following = self._run(blob.read, size)
         try:
             while chunk := await following:
-                following = asyncio.ensure_future(self._run(blob.read, size))
-                await response.write(chunk)
+                following = self._run(blob.read, size)
+                async with asyncio.timeout(self._limits.blob_wait):
+                    await response.write(chunk)
         finally:
             await asyncio.wait([following])  # a thread cannot be stopped, and reads from what is closed next
-            following.exception()
+            if not following.cancelled():
+                following.exception()
 
-    async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+    def _run(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Begin something in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
 def _digest(request: web.Request) -> str:

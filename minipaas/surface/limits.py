@@ -12,8 +12,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Largest request that is not a bundle."""
     body_wait: float = 30.0
     """A small request must have arrived by then."""
-    upload_silence: float = 60.0
-    """An upload that sends nothing for so long has broken off."""
     read_buffer: int = 256 * 1024
     """Read ahead of an upload."""
     rows: int = 500
@@ -39,6 +37,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Releases whose version is remembered."""
     blob_chunk: int = 1024 * 1024
     """One read and one write of the distribution endpoint."""
+    blob_wait: float = 600.0
+    """Podman may take so long for one piece, on a slow disk."""
     blob_threads: int = 4
     manifest: int = 4 * 1024 * 1024
     """Largest manifest that is served (OCI distribution: registries should take 4 MiB)."""

@@ -12,6 +12,7 @@ import pytest
 from minipaas.model.config import Config, LimitsConfig
 from minipaas.model.errors import NoSpace
 from minipaas.model.units import Size
+from minipaas.surface.limits import Limits
 from tests.registry.made import digest, put_blob, release
 from tests.surface.small import SmallBox, small_box
 
@@ -106,7 +107,7 @@ async def test_an_unknown_expectation_is_refused(box: SmallBox) -> None:
 
 async def test_a_sender_that_does_not_wait_still_hears_the_refusal(tmp_path: Path) -> None:
     config = Config(limits=LimitsConfig(bundle=Size(1000)))
-    async with small_box(tmp_path, config) as box, box.local() as session:
+    async with small_box(tmp_path, config, Limits(shutdown=0.2)) as box, box.local() as session:
         async with session.put("/api/v1/bundles", data=b"x" * 2_000_000) as response:
             assert response.status == 413
         assert box.control.uploaded == []
