@@ -35,12 +35,13 @@ _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([/?].*)?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z/-]+")
 _DROPPED = frozenset(
-    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
-    b"upgrade http2-settings host forwarded x-real-ip".split()
+    b"keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer http2-settings forwarded x-real-ip "
+    b"connection".split()
 )
-_PROTECTED = frozenset((b"content-length", b"host"))
-"""Not dropped even when Connection names them: they carry the framing and the address."""
+_DROPPED_STARTS = (b"x-forwarded-", b"x-minipaas")
 _UNIQUE = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect", b"upgrade"))
+"""At most one of each; read here and written anew, so that no name in Connection can drop them."""
+_USUAL_OPTIONS = frozenset((b"", b"close", b"keep-alive", b"upgrade"))
 _COMMON = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 """Methods that need no second opinion; llhttp has a list of all that are registered."""
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
@@ -175,27 +176,31 @@ def _fields(line: bytes, block: bytes, limits: Limits) -> Fields | Fault:
         return pages.BAD_HEAD
     if len(line) + len(block) > limits.head or block.count(b"\r\n") > limits.fields:
         return pages.LARGE_HEAD
-    named: list[tuple[bytes, bytes, bytes]] = []
+    lines: list[bytes] = []
     special: dict[bytes, bytes] = {}
     options: set[bytes] = set()
     for text in block.split(b"\r\n")[:-2]:
         name, _, value = text.partition(b":")
-        key, value = name.lower(), value.strip(b"\t ")
+        key = name.lower()
         if key in _UNIQUE:
             if key in special:
                 return pages.BAD_HOST if key == b"host" else pages.BAD_LENGTH
-            special[key] = value
+            special[key] = value.strip(b"\t ")
         elif key == b"connection":
             options.update(option.strip(b"\t ").lower() for option in value.split(b","))
-        named.append((key, name, value))
+        elif key not in _DROPPED and not key.startswith(_DROPPED_STARTS) and (b"_" not in key or not _is_twin(key)):
+            lines.append(text)
     fields = Fields(block)
     fault = _framing(fields, special, options) or _second_opinion(line, block)
     if fault is not None:
         return fault
-    dropped = options - _PROTECTED
-    fields.lines = b"".join(
-        b"%b: %b\r\n" % (name, value) for key, name, value in named if not _is_dropped(key) and key not in dropped
-    )
+    dropped = options - _USUAL_OPTIONS
+    if dropped:
+        lines = [text for text in lines if text.partition(b":")[0].lower() not in dropped]
+    if b"content-length" in special:
+        lines.append(b"Content-Length: " + special[b"content-length"])
+    lines.append(b"")
+    fields.lines = b"\r\n".join(lines)
     return fields
 
 
@@ -224,12 +229,10 @@ def _framing(fields: Fields, special: dict[bytes, bytes], options: set[bytes]) -
     return None
 
 
-def _is_dropped(key: bytes) -> bool:
-    """Hop-by-hop, ours to set, or a twin of such a name: CGI and WSGI read `_` and `-` as the same."""
-    if b"_" in key:
-        twin = key.replace(b"_", b"-")
-        return twin in _PROTECTED or _is_dropped(twin)
-    return key in _DROPPED or key == b"expect" or key.startswith((b"x-forwarded-", b"x-minipaas"))
+def _is_twin(key: bytes) -> bool:
+    """Whether this name is that of a field we drop, set or frame with, to those who take `_` for `-`: CGI and WSGI."""
+    twin = key.replace(b"_", b"-")
+    return twin in _DROPPED or twin in _UNIQUE or twin.startswith(_DROPPED_STARTS)
 
 
 def _second_opinion(line: bytes, block: bytes) -> Fault | None:

@@ -152,8 +152,8 @@ def test_fields_go_on_in_order_and_as_they_are() -> None:
     lines = request.forward.split(b"\r\n")
     assert lines[2:8] == [
         b"Cookie: a=b; c=d",
-        b"accept: */*",
-        b"X-Empty: ",
+        b"accept:*/*",
+        b"X-Empty:",
         b"X-Twice: 1",
         b"X-Twice: 2",
         b"X-Latin: caf\xe9",
