@@ -169,6 +169,7 @@ def _parse(data: bytes, what: str) -> Metadata[Root]:
         raise refuse(what, "root.format", "the trust root is larger than 1 MiB")
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(data)
+        metadata.signed_bytes  # noqa: B018 - some documents parse and have no canonical form
     except (DeserializationError, RepositoryError, RecursionError):
         raise refuse(what, "root.format", "the trust root is not a TUF document") from None
     if not isinstance(metadata.signed, Root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from functools import cache
@@ -18,10 +19,11 @@ from minipaas.bundle.read import verify_file
 from minipaas.bundle.receive import receive
 from minipaas.bundle.root import check_first
 from minipaas.bundle.verify import Verdict
+from minipaas.bundle.write import Image
 from minipaas.model.errors import Refused
 from tests.bundle.builders import ISSUED, default_trust, make_box, make_bundle
-from tests.bundle.forge import finish, frame, frames_of, pack, unpack
-from tests.bundle.test_receive import Store, Trickle
+from tests.bundle.forge import Forge, finish, frame, frames_of, pack, unpack
+from tests.bundle.sinks import Store, Trickle
 
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -160,3 +162,35 @@ def test_documents_that_strangers_wrote(data: bytes) -> None:
 def test_the_untouched_file_passes(tmp_path: Path) -> None:
     (tmp_path / "x.bundle").write_bytes(good())
     assert verify_file(tmp_path / "x.bundle", default_trust()[1], now=ISSUED).release.blobs == needed()
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> tuple[int, int, bytes]:
+    """(place, how much is cut there, what is put there) in some document."""
+    word = st.sampled_from([b'"', b"[", b"{", b"null", b"1e999", b"-1", b"\\ud800", b"\xff", b"\0", b"[" * 5000])
+    return draw(st.integers(0, 5000)), draw(st.integers(0, 3)), draw(word | st.binary(max_size=4))
+
+
+def edited(data: bytes, edit: tuple[int, int, bytes]) -> bytes:
+    place, cut, insert = edit
+    place %= len(data)
+    return data[:place] + insert + data[place + cut :] or b"\0"
+
+
+@FAST
+@given(st.sampled_from(["app.toml", "statement", "config", "root", "index"]), edits())
+def test_documents_that_are_signed_and_still_odd(which: str, edit: tuple[int, int, bytes]) -> None:
+    forge = Forge()
+    if which == "app.toml":
+        forge.app_toml = edited(forge.app_toml or b"", edit)
+    elif which == "statement":
+        forge.signed = lambda number, payload: edited(payload, edit)
+    elif which == "config":
+        image = forge.images["web"]
+        forge.images["web"] = Image(edited(image.config, edit), image.layers)
+    elif which == "root":
+        forge.roots = [edited(forge.roots[0], edit)]
+    else:
+        forge.index_bytes = lambda data: edited(data, edit)
+    with contextlib.suppress(Refused):
+        receive(io.BytesIO(forge.build()), Store(), make_box())

@@ -226,6 +226,7 @@ def test_a_changed_root_loses_its_signatures() -> None:
         b"[" * 100_000,
         b'{"signed":{"_type":"root"},"signatures":[]}',
         b'{"signed":{"_type":"targets","version":1,"spec_version":"1.0.31","expires":"2030-01-01T00:00:00Z","targets":{}},"signatures":[]}',
+        FIRST.replace(b'"signed":{', b'"signed":{"x":1.5,'),
         b" " * (2 << 20),
         b"\xff\xfe",
     ],

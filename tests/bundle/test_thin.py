@@ -10,7 +10,7 @@ from minipaas.bundle.receive import receive
 from minipaas.model.errors import Missing, Refused
 from tests.bundle.builders import make_box, make_bundle
 from tests.bundle.forge import unpack
-from tests.bundle.test_receive import Store
+from tests.bundle.sinks import Store
 
 
 @pytest.fixture
