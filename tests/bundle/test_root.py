@@ -230,6 +230,7 @@ def test_a_changed_root_loses_its_signatures() -> None:
         b" " * (2 << 20),
         b"\xff\xfe",
     ],
+    ids=lambda data: str(len(data)),
 )
 def test_what_is_no_root(data: bytes) -> None:
     assert code_of(lambda: check_first(data)) == "root.format"
