@@ -27,13 +27,13 @@ CASES = {
     ),
     "hook hangs": (
         {"web": {"hooks": {"release": ["sh", "-c", "echo waiting for ever; sleep 1000"], "timeout": "3s"}}},
-        ["hook", "3s"],
+        ["hook", "not done within 3 s", "waiting for ever"],
     ),
     "too slow": (
         {"web": {"command": ["sh", "-c", "sleep 1000"]}, "rollout": {"deadline": "5s"}},
         ["was not ready within 5s"],
     ),
-    "no such command": ({"web": {"command": ["no-such-program"]}}, ["no-such-program"]),
+    "no such command": ({"web": {"command": ["no-such-program"]}}, ["No such file or directory"]),
 }
 
 
