@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from minipaas.surface.wire import Accepted, Apps, Audit, BoxView, EndEvent, Logs, StepEvent, TrustView
+from tests.boxes import RunningBox, running_box, toml
 from tests.bundle.builders import default_trust, make_bundle
-from tests.control.conftest import RunningBox, running_box, toml
 from tests.fakepodman.server import FakePodman
 from tests.surface.test_changes import next_event
 
