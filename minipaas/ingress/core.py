@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Iterable
 
 from minipaas.ingress import pages
-from minipaas.ingress.client import IDLE, Client, patience_of
+from minipaas.ingress.client import Client
 from minipaas.ingress.counters import Tally
+from minipaas.ingress.exchange import Exchange
 from minipaas.ingress.limits import Limits
 from minipaas.ingress.pool import Pool
+from minipaas.ingress.states import IDLE, patience_of
 from minipaas.ingress.table import RouteTable, Target
 from minipaas.ingress.upstream import Upstream
 from minipaas.model.route import Backend, RouteEntry
@@ -70,14 +72,14 @@ class Core:
 
     # -- connections
 
-    def connect(self, pool: Pool, client: Client) -> asyncio.Task[None]:
+    def connect(self, pool: Pool, client: Exchange) -> asyncio.Task[None]:
         """Open a connection to an instance for `client`, which hears how it went; cancel the task to give up."""
         task = self.loop.create_task(self._connect(pool, client), name=f"ingress-connect-{pool.backend.port}")
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
 
-    async def _connect(self, pool: Pool, client: Client) -> None:
+    async def _connect(self, pool: Pool, client: Exchange) -> None:
         backend = pool.backend
         try:
             async with asyncio.timeout(self.limits.connect):

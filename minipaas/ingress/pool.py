@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from minipaas.model.route import Backend
 
 if TYPE_CHECKING:
-    from minipaas.ingress.client import Client
     from minipaas.ingress.core import Core
+    from minipaas.ingress.exchange import Exchange
     from minipaas.ingress.upstream import Upstream
 
 
@@ -27,7 +27,7 @@ class Pool:
         self.retired = True
         self.shunned = 0.0
         """Until then others are asked first: it has just refused a connection."""
-        self.tunnels: set[Client] = set()
+        self.tunnels: set[Exchange] = set()
         self._waiters: list[asyncio.Future[None]] = []
 
     def leave(self) -> None:

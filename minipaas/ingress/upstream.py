@@ -17,7 +17,7 @@ from minipaas.ingress.answer import Answer
 from minipaas.ingress.chunked import ChunkedBody
 
 if TYPE_CHECKING:
-    from minipaas.ingress.client import Client
+    from minipaas.ingress.exchange import Exchange
     from minipaas.ingress.pool import Pool
 
 FREE, HEAD, LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL, GONE = range(7)
@@ -47,7 +47,7 @@ class Upstream(asyncio.Protocol):
         self.pool = pool
         self.core = pool.core
         self.transport: asyncio.Transport
-        self.client: Client | None = None
+        self.client: Exchange | None = None
         self.stage = GONE
         self.served = 0
         """Answers so far: with one or more, the other end may be closing the connection just now."""
@@ -61,7 +61,7 @@ class Upstream(asyncio.Protocol):
 
     # -- called by the client
 
-    def send(self, client: Client, head: bytes) -> None:
+    def send(self, client: Exchange, head: bytes) -> None:
         """Write a request's head; the answer goes to `client`."""
         self.client = client
         self.stage = HEAD
@@ -152,7 +152,7 @@ class Upstream(asyncio.Protocol):
 
     # -- the answer
 
-    def _head(self, client: Client, data: bytes) -> None:
+    def _head(self, client: Exchange, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data
         self.spoke = True
@@ -177,7 +177,7 @@ class Upstream(asyncio.Protocol):
         else:
             self._final(client, answer, data, end)
 
-    def _final(self, client: Client, answer: Answer, data: bytes, end: int) -> None:
+    def _final(self, client: Exchange, answer: Answer, data: bytes, end: int) -> None:
         keep = client.answering(answer.status)
         length = answer.length
         if client.request.head_only or answer.bodyless:
@@ -212,7 +212,7 @@ class Upstream(asyncio.Protocol):
             client.transport.write(head + data[end : end + length])
             self._done(client, False)
 
-    def _interim(self, client: Client, answer: Answer, rest: bytes) -> None:
+    def _interim(self, client: Exchange, answer: Answer, rest: bytes) -> None:
         """100, 103 and their like go on at once; 101 makes a tunnel."""
         if answer.status == 101:
             if not client.request.upgrade or not answer.upgrade:
@@ -228,7 +228,7 @@ class Upstream(asyncio.Protocol):
         if rest:
             self._head(client, rest)
 
-    def _chunked(self, client: Client, data: bytes) -> None:
+    def _chunked(self, client: Exchange, data: bytes) -> None:
         chunks = self._chunks
         if chunks is None:
             raise AssertionError("stage CHUNKED without a chunk reader")
@@ -242,19 +242,19 @@ class Upstream(asyncio.Protocol):
             self.drop()
             client.lost(self, False)
 
-    def _wrap(self, client: Client, data: bytes) -> None:
+    def _wrap(self, client: Exchange, data: bytes) -> None:
         """A piece of a body that ends with the connection, as a chunk unless the client is too old for chunks."""
         if client.request.old:
             client.transport.write(data)
         else:
             client.transport.write(b"%x\r\n" % len(data) + data + b"\r\n")
 
-    def _refuse(self, client: Client) -> None:
+    def _refuse(self, client: Exchange) -> None:
         """The answer is not HTTP: 502."""
         self.drop()
         client.bad_answer()
 
-    def _done(self, client: Client, clean: bool) -> None:
+    def _done(self, client: Exchange, clean: bool) -> None:
         """The answer is complete. Back into the pool when nothing is left over on either side."""
         self.client = None
         self.served += 1
@@ -267,6 +267,7 @@ class Upstream(asyncio.Protocol):
             and not client.left
             and not pool.retired
             and len(pool.idle) < self.core.limits.idle_upstream
+            and not self.transport.get_write_buffer_size()
         ):
             self.stage = FREE
             self.since = self.core.now
