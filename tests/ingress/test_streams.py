@@ -12,7 +12,7 @@ import pytest
 
 from minipaas.ingress import Ingress
 
-from .peers import GET, Town, status, until
+from .peers import GET, PATIENCE, Town, status, until
 
 MB = 1_000_000
 SIZE = 50 * MB
@@ -245,3 +245,43 @@ async def test_pausing_one_request_does_not_stop_the_next_on_the_same_instance_c
             assert len(await reader.readexactly(len(body))) == len(body)
             writer.close()
         sock.close()
+
+
+async def test_a_large_body_behind_another_request_arrives(town: Town) -> None:
+    """The body is more than is held while the first request is under way, so reading had paused in between."""
+    release = asyncio.Event()
+    received: list[int] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if head.startswith(b"GET"):
+                await release.wait()
+            else:
+                received.append(len(await reader.readexactly(3 * MB)))
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    await town.serve(handler)
+    reader, writer = await town.connect()
+    writer.write(GET)
+    writer.write(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (3 * MB) + bytes(3 * MB))
+    writer.write(GET)
+    progress = [0]
+    while (size := writer.transport.get_write_buffer_size()) != progress[0]:
+        progress[0] = size
+        await asyncio.sleep(0.1)
+    release.set()
+    for _ in range(3):
+        assert status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)) == 204
+    assert received == [3 * MB]
+    writer.close()
+
+
+async def test_a_large_head_every_time_is_read_every_time(town: Town) -> None:
+    server = await town.answer(b"HTTP/1.1 204 No Content\r\n\r\n")
+    reader, writer = await town.connect()
+    for number in range(3):
+        cookie = b"Cookie: %d%b\r\n" % (number // 2, b"c" * 20_000)
+        writer.write(GET.replace(b"\r\n\r\n", b"\r\n" + cookie + b"\r\n"))
+        assert status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)) == 204
+        assert cookie in server.heads[-1]
+    writer.close()
