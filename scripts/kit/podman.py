@@ -3,6 +3,9 @@
 What always holds: it never touches the containers, images or networks of another Podman on this machine, and after
 `close()` nothing of it is left: no container, process, mount, bridge or file. A directory whose owner was killed is
 cleaned up by the next one (`sweep`).
+
+All rootful Podmans of a host share /run/containers/networks, with the addresses and DNS names of every network by
+its name. So this one runs in a mount namespace of its own, where that directory is another one.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from pathlib import Path
 CAP_SYS_RESOURCE = 24
 PREFIX = "minipaas-podman-"
 START_SECONDS = 30.0
+HOLDS = "owner"
+"""The file that the process holding the mount namespace has open; its command line names it."""
 
 
 class PodmanError(Exception):
@@ -74,12 +79,13 @@ class PrivatePodman:
         self.directory = directory or Path(tempfile.mkdtemp(prefix=PREFIX))
         for name in ("root", "run", "tmp", "networks"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        (self.directory / "owner").write_text(str(os.getpid()))
+        (self.directory / HOLDS).write_text(str(os.getpid()))
         self.conf = self.directory / "containers.conf"
         self.conf.write_text(containers_conf(self.directory))
         self.socket = self.directory / "podman.sock"
         self.url = f"unix://{self.socket}"
         self._service: subprocess.Popen[bytes] | None = None
+        self._holder: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> PrivatePodman:
         try:
@@ -106,6 +112,8 @@ class PrivatePodman:
 
     def start(self) -> None:
         """Start the service and wait until it answers."""
+        if self._holder is None:
+            self._hold_namespace()
         self.socket.unlink(missing_ok=True)
         env = {key: value for key, value in self.env.items() if key != "CONTAINER_HOST"}
         with (self.directory / "service.log").open("ab") as log:
@@ -122,6 +130,24 @@ class PrivatePodman:
             if self._service.poll() is not None or time.monotonic() > deadline:
                 raise PodmanError(f"cannot start a private Podman: {self._last_words() or 'it does not answer'}")
             time.sleep(0.05)
+
+    def _hold_namespace(self) -> None:
+        """A process whose mount namespace every command of this Podman enters."""
+        networks = self.directory / "run-networks"
+        networks.mkdir()
+        shared = "/run/containers/networks"
+        script = f'mkdir -p {shared} && mount --bind "$0" {shared} && echo && exec tail -f "$1"'
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", script, str(networks), str(self.directory / HOLDS)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._holder.stdout is not None and self._holder.stderr is not None  # noqa: S101 - they are pipes
+        if not self._holder.stdout.readline():
+            why = self._holder.stderr.read().decode(errors="replace").strip()
+            raise PodmanError(f"cannot make a mount namespace for a private Podman: {why}")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End the service only; its containers run on."""
@@ -158,9 +184,11 @@ class PrivatePodman:
         with contextlib.suppress(Exception):
             self.stop()
         clean(self.directory)
+        if self._holder is not None:
+            self._holder.wait(10)
 
     def _local(self) -> list[str]:
-        return ["podman", *store_flags(self.directory)]
+        return podman_inside(self.directory, self._holder.pid if self._holder else None)
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
@@ -168,9 +196,10 @@ class PrivatePodman:
         return ""
 
 
-def store_flags(directory: Path) -> list[str]:
-    """The flags that keep a podman command inside one directory."""
-    return ["--root", f"{directory}/root", "--runroot", f"{directory}/run"]
+def podman_inside(directory: Path, holder: int | None) -> list[str]:
+    """A podman command that stays inside one directory and, while it is held, inside its mount namespace."""
+    enter = ["nsenter", f"--mount=/proc/{holder}/ns/mnt"] if holder else []
+    return [*enter, "podman", "--root", f"{directory}/root", "--runroot", f"{directory}/run"]
 
 
 def ping(path: Path) -> bool:
@@ -196,12 +225,11 @@ def clean(directory: Path) -> None:
     env = {**os.environ, "CONTAINERS_CONF": str(conf)}
     env.pop("CONTAINER_HOST", None)
     bridges = list(_bridges(directory))
+    podman = podman_inside(directory, next(_processes(str(directory / HOLDS)), None))
     if conf.exists() and shutil.which("podman"):
         for args in (["rm", "--all", "--force", "--time", "0"], ["network", "prune", "--force"]):
             with contextlib.suppress(subprocess.SubprocessError):
-                subprocess.run(
-                    ["podman", *store_flags(directory), *args], env=env, capture_output=True, timeout=120, check=False
-                )
+                subprocess.run([*podman, *args], env=env, capture_output=True, timeout=120, check=False)
     end_processes(str(directory))
     for bridge in bridges:
         ports = Path(f"/sys/class/net/{bridge}/brif")
@@ -268,7 +296,7 @@ def sweep() -> None:
     """Clean up after owners that were killed."""
     for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
-            owner = int((directory / "owner").read_text())
+            owner = int((directory / HOLDS).read_text())
         except (OSError, ValueError):
             continue
         if not Path(f"/proc/{owner}").exists():
