@@ -77,12 +77,13 @@ def send(file: Path, box: Box, quiet: bool) -> Accepted:
     whole = file.stat().st_size
     if missing is not None:
         parcel = thin.thin(file, missing)
-        try:
-            return _upload(box, parcel, parcel.length, whole, quiet)
-        except Refused as error:
-            if error.code != "bundle.missing_blob" or parcel.length >= whole:
-                raise
-            # the box has collected, since we asked, what we left out: once more, with everything
+        if parcel.length < whole:  # else the file as it is: its own checksum says whether it came here whole
+            try:
+                return _upload(box, parcel, parcel.length, whole, quiet)
+            except Refused as error:
+                if error.code != "bundle.missing_blob":
+                    raise
+                # the box has collected, since we asked, what we left out: once more, with everything
     with file.open("rb") as source:
         return _upload(box, iter(lambda: source.read(1 << 20), b""), whole, whole, quiet)
 

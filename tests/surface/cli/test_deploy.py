@@ -10,6 +10,7 @@ import pytest
 from minipaas.bundle import thin
 from minipaas.bundle.receive import receive
 from minipaas.model.change import ChangeState
+from minipaas.model.errors import Refused
 from minipaas.surface import wire
 from tests.bundle.builders import make_box, make_bundle
 
@@ -71,6 +72,19 @@ def test_deploy_to_an_empty_box(box, views, minipaas, bundle):
         "  http://shop.local",
     ]
     assert receive(io.BytesIO(uploaded(box)), Shelf(), make_box()).release.app == "shop"
+
+
+def test_a_box_that_lacks_everything_gets_the_file_as_it_is(box, views, minipaas, bundle):
+    ready(box, views, missing=thin.digests(bundle))
+    damaged = bytearray(bundle.read_bytes())
+    table = len(damaged) - int.from_bytes(damaged[-9:-5], "little") * 8 - 9 - 8
+    damaged[table - 1] ^= 1  # the checksum over the whole file
+    bundle.write_bytes(damaged)
+    minipaas("deploy", str(bundle))
+    assert uploaded(box) == bytes(damaged), "nothing is mended on the way"
+    with pytest.raises(Refused) as caught:
+        receive(io.BytesIO(uploaded(box)), Shelf(), make_box())
+    assert caught.value.code == "bundle.damaged"
 
 
 def test_only_what_the_box_lacks_is_sent(box, views, minipaas, bundle):
