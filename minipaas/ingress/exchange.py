@@ -9,6 +9,8 @@ no further request is read from the connection.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _JOIN = 16 * 1024
 """A body up to this size that is here already is copied behind the head, to be one write."""
+
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: closing sends RST (socket(7))."""
 
 
 class Exchange(asyncio.Protocol):
@@ -340,6 +345,8 @@ class Exchange(asyncio.Protocol):
         self._leave()
         self._end()
         if self.request.old:
+            # Nothing but a reset tells this client that the end of the connection is not the end of the answer.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
             self.state = CLOSING
         else:

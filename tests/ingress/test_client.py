@@ -166,6 +166,22 @@ async def test_a_broken_chunked_body_reaches_no_second_request(town: Town, bad: 
     assert b"smuggled" not in rest and not rest.endswith(b"0\r\n\r\n")
 
 
+async def test_a_body_that_breaks_after_an_early_answer_ends_both_connections(town: Town) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await reader.read(-1)
+
+    server = await town.serve(handler)
+    reader, writer = await town.connect()
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    await reader.readuntil(b"3\r\nabc\r\n")
+    writer.write(b"nonsense\r\n")
+    assert await asyncio.wait_for(reader.read(-1), PATIENCE) == b""
+    await until(lambda: server.open == 0, "the end of the instance's connection")
+    writer.close()
+
+
 async def test_expect_continue_is_between_client_and_instance(town: Town) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

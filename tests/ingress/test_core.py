@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 
 import pytest
@@ -120,8 +121,6 @@ async def test_a_request_is_not_tried_for_ever() -> None:
 
 async def test_an_instance_that_does_not_accept_in_time(town: Town) -> None:
     """A listener whose queue is full neither accepts nor refuses."""
-    import socket
-
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -140,6 +139,13 @@ async def test_an_instance_that_does_not_accept_in_time(town: Town) -> None:
                 hurried.route("*", server)
                 answer = await hurried.say(CLOSE)
                 assert (status(answer), field(answer, "x-minipaas")) == (504, "backend.connect")
+                # An end in the middle of an attempt leaves no attempt behind.
+                _, writer = await hurried.connect()
+                writer.write(GET)
+                await until(lambda: hurried.ingress.counters().routes[0].in_flight == 1)
+                await asyncio.wait_for(hurried.ingress.close(0.0), PATIENCE)
+                writer.close()
+                assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("ingress-")]
         finally:
             for sock in crowd:
                 sock.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,14 +22,14 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: r
 
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
-    socket = web.WebSocketResponse()
-    await socket.prepare(request)
-    async for message in socket:
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+    async for message in websocket:
         if message.type is aiohttp.WSMsgType.TEXT:
-            await socket.send_str(message.data + " " + request.headers["X-Forwarded-For"])
+            await websocket.send_str(message.data + " " + request.headers["X-Forwarded-For"])
         else:
-            await socket.send_bytes(message.data)
-    return socket
+            await websocket.send_bytes(message.data)
+    return websocket
 
 
 async def upload(request: web.Request) -> web.StreamResponse:
@@ -58,15 +60,15 @@ async def aiohttp_app(town: Town) -> AsyncIterator[str]:
 
 async def test_a_websocket_talks_both_ways(town: Town) -> None:
     async with aiohttp_app(town) as url, aiohttp.ClientSession() as session:
-        async with session.ws_connect(url + "/ws") as socket:
+        async with session.ws_connect(url + "/ws") as websocket:
             for number in range(50):
-                await socket.send_str(f"hello {number}")
-                assert await socket.receive_str(timeout=PATIENCE) == f"hello {number} 127.0.0.1"
+                await websocket.send_str(f"hello {number}")
+                assert await websocket.receive_str(timeout=PATIENCE) == f"hello {number} 127.0.0.1"
             blob = bytes(range(256)) * 4096
-            await socket.send_bytes(blob)
-            assert await socket.receive_bytes(timeout=PATIENCE) == blob
+            await websocket.send_bytes(blob)
+            assert await websocket.receive_bytes(timeout=PATIENCE) == blob
             assert town.ingress.counters().routes[0].in_flight == 1
-        assert socket.close_code == 1000
+        assert websocket.close_code == 1000
         await until(lambda: town.ingress.counters().routes[0].in_flight == 0, "the end of the tunnel")
         assert town.ingress.counters().routes[0].answers[0] == 1
 
@@ -86,16 +88,16 @@ async def test_aiohttp_streams_a_body_there_and_back(town: Town) -> None:
 
 async def test_drain_leaves_tunnels_their_time_and_then_closes_them(town: Town) -> None:
     async with aiohttp_app(town) as url, aiohttp.ClientSession() as session:
-        async with session.ws_connect(url + "/ws") as socket:
-            await socket.send_str("before")
-            assert await socket.receive_str(timeout=PATIENCE) == "before 127.0.0.1"
+        async with session.ws_connect(url + "/ws") as websocket:
+            await websocket.send_str("before")
+            assert await websocket.receive_str(timeout=PATIENCE) == "before 127.0.0.1"
             town.route("*")
             draining = asyncio.create_task(town.ingress.drain(["app"], 0.5), name="drain")
-            await socket.send_str("still")
-            assert await socket.receive_str(timeout=PATIENCE) == "still 127.0.0.1"
+            await websocket.send_str("still")
+            assert await websocket.receive_str(timeout=PATIENCE) == "still 127.0.0.1"
             assert not draining.done()
             assert await draining is False
-            message = await socket.receive(timeout=PATIENCE)
+            message = await websocket.receive(timeout=PATIENCE)
             assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING)
         await until(lambda: "app" not in town.ingress.counters().instances, "the end of the tunnel")
 
@@ -196,15 +198,17 @@ async def test_half_a_tunnel_does_not_stay_for_long() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("who", ["client", "instance"])
+@pytest.mark.parametrize("who", ["client", "instance", "instance, with a reset"])
 async def test_when_one_side_breaks_off_the_other_hears_it(town: Town, who: str) -> None:
     leave = asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(SWITCH)
-        if who == "instance":
+        if who != "client":
             await leave.wait()
+            if who != "instance":
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         else:
             await reader.read(-1)
@@ -213,7 +217,7 @@ async def test_when_one_side_breaks_off_the_other_hears_it(town: Town, who: str)
     reader, writer = await town.connect()
     writer.write(UPGRADE)
     await reader.readuntil(b"\r\n\r\n")
-    if who == "instance":
+    if who != "client":
         leave.set()
         assert await asyncio.wait_for(reader.read(-1), PATIENCE) == b""
         writer.close()

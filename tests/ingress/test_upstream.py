@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -148,6 +150,26 @@ async def test_what_an_instance_says_unasked_is_never_the_next_answer(town: Town
     writer.close()
 
 
+async def test_more_than_the_length_said_is_cut_off(town: Town) -> None:
+    server = await town.serve(in_pieces(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab", b"cdHTTP/1.1 200 OK\r\n"))
+    reader, writer = await town.connect()
+    for _ in range(3):
+        writer.write(GET)
+        assert (await read_answer(reader))[1] == b"abcd"
+        await until(lambda: server.open == 0, "the end of the instance's connection")
+    writer.close()
+
+
+async def test_an_http_1_0_client_hears_that_an_answer_broke_off(town: Town) -> None:
+    await town.serve(in_pieces(CUT["chunks"], close=True))
+    reader, writer = await town.connect()
+    writer.write(GET.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(-1), PATIENCE)
+    assert town.ingress.counters().routes[0].broken == 1
+    writer.close()
+
+
 CUT = {
     "length": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
     "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5\r\nde",
@@ -172,7 +194,7 @@ async def test_a_body_without_an_end_that_is_reset_does_not_look_complete(town: 
         writer.write(b"HTTP/1.1 200 OK\r\n\r\npart")
         await writer.drain()
         await reset.wait()
-        writer.get_extra_info("socket").setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER 0: close sends RST
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
     await town.serve(handler)
