@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import BinaryIO
 
+from minipaas.bundle.limits import Limits
 from minipaas.bundle.receive import receive
 from minipaas.bundle.verify import Trust, Verdict
 from minipaas.control.clock import trusted_time
 from minipaas.control.pipe import ChunkPipe
-from minipaas.model.change import Change
+from minipaas.model.change import Change, Desired
 from minipaas.model.config import LimitsConfig
 from minipaas.model.errors import Deadline, MinipaasError, NoSpace, Refused
-from minipaas.model.units import human_bytes
+from minipaas.model.units import Duration, human_bytes
 from minipaas.registry.blobs import BlobStore
+from minipaas.registry.clashes import refuse_clashes
 from minipaas.registry.registry import Registry
 from minipaas.registry.trust import numbered
 
-SILENCE = 60.0
-"""Seconds without a byte after which an upload is given up."""
+log = logging.getLogger(__name__)
+
+MARGIN = 60.0
+"""Seconds that the reader of an upload waits longer than its sender may be silent."""
 READ_AHEAD = 1024 * 1024
 COPIES = 2
 """A new layer lies on disk twice: in the blob store and unpacked in Podman's."""
@@ -45,19 +50,38 @@ class Intake:
             raise self._too_large()
         roots = await self._registry.roots()
         trust = await self._trust(roots)
+        bounds = Limits(compressed=self._limits.bundle)
         with self._blobs.stage() as staging:
-            admit = self._admission(staging.has)
-            verdict = await self._receive(stream, lambda file: receive(file, staging, trust, on_verified=admit))
+            admit = self._admission(staging.has, await self._registry.desired())
+            verdict = await self._receive(stream, lambda file: receive(file, staging, trust, bounds, on_verified=admit))
+            if by_signature:
+                actor = f"signature {verdict.release.signers[0][:12]}"
             async with self.store:
                 await asyncio.to_thread(staging.publish)
-                return await self._registry.accept(
+                change = await self._registry.accept(
                     verdict.release,
                     new_roots=[root for _, root in verdict.new_roots],
                     trusted_root=numbered(roots[-1])[0],
-                    actor=f"signature {verdict.release.signers[0][:12]}" if by_signature else actor,
+                    actor=actor,
                     origin=origin,
                     now=time.time(),
                 )
+        await self._warn(verdict, actor, origin)
+        return change
+
+    async def _warn(self, verdict: Verdict, actor: str, origin: str) -> None:
+        """What was let pass and is not quite right goes into the log and the audit."""
+        subject = f"{verdict.release.app} {verdict.release.version}"
+        for warning in verdict.warnings:
+            log.warning("%s: %s", subject, warning)
+            await self._registry.audit(
+                actor=actor,
+                action="deploy",
+                subject=subject,
+                origin=origin,
+                result=f"warned: {warning}",
+                now=time.time(),
+            )
 
     async def _trust(self, roots: Sequence[bytes]) -> Trust:
         if not roots:
@@ -74,9 +98,10 @@ class Intake:
             platform=self._platform,
         )
 
-    def _admission(self, has: Callable[[str], bool]) -> Callable[[Verdict], None]:
+    def _admission(self, has: Callable[[str], bool], desired: Desired) -> Callable[[Verdict], None]:
         def admit(verdict: Verdict) -> None:
-            """Whether there is room, decided before the first layer arrives."""
+            """Whether there is room, and routes and ports are free, decided before the first layer arrives."""
+            refuse_clashes(verdict.release, desired)
             new = sum(size for digest, size in verdict.descriptors.items() if not has(digest))
             needed, free = COPIES * new + self._limits.reserve, self._blobs.free_bytes()
             if needed > free:
@@ -92,7 +117,7 @@ class Intake:
 
     async def _receive(self, stream: AsyncIterator[bytes], work: Callable[[BinaryIO], Verdict]) -> Verdict:
         """Feed the stream to `work` in a thread. An early refusal does not wait for the rest of the stream."""
-        pipe = ChunkPipe()
+        pipe = ChunkPipe(patience=self._limits.silence + MARGIN)
         loop = asyncio.get_running_loop()
         working = loop.run_in_executor(None, work, io.BufferedReader(pipe, READ_AHEAD))
         feeding = loop.create_task(self._feed(stream, pipe), name="upload")
@@ -110,8 +135,7 @@ class Intake:
         try:
             async with asyncio.timeout(self._limits.upload):
                 while True:
-                    async with asyncio.timeout(SILENCE):
-                        chunk = await anext(stream, b"")
+                    chunk = await self._next(stream)
                     if not chunk:
                         break
                     total += len(chunk)
@@ -122,10 +146,30 @@ class Intake:
         except MinipaasError as error:
             pipe.finish(error)
         except TimeoutError:
-            pipe.finish(Deadline("cannot accept the bundle: the upload took too long", hint="send it again"))
+            took = Duration(self._limits.upload)
+            pipe.finish(
+                Deadline(
+                    f"cannot accept the bundle: it was not here within {took}",
+                    hint="send it over a faster line, or raise limits.upload in config.toml",
+                    code="upload.slow",
+                )
+            )
         except Exception as error:  # whatever the connection died of: the reader must not wait for more
             why = f"cannot accept the bundle: the upload was cut after {human_bytes(total)} ({type(error).__name__})"
             pipe.finish(Refused(why, hint="send it again", code="upload.cut"))
+
+    async def _next(self, stream: AsyncIterator[bytes]) -> bytes:
+        """The next chunk, empty at the end. Raises Deadline when none comes."""
+        try:
+            async with asyncio.timeout(self._limits.silence):
+                return await anext(stream, b"")
+        except TimeoutError:
+            pause = Duration(self._limits.silence)
+            raise Deadline(
+                f"cannot accept the bundle: its sender went silent for {pause}",
+                hint="send it again; what has arrived was thrown away",
+                code="upload.silent",
+            ) from None
 
     def _too_large(self) -> MinipaasError:
         return Refused(

@@ -7,14 +7,15 @@ import io
 import queue
 
 READ_PATIENCE = 120.0
-"""Seconds a reader waits for the next chunk before it believes that the writer is gone."""
+"""Seconds a reader waits for the next chunk before it believes that the writer is gone, unless it is told otherwise."""
 
 
 class ChunkPipe(io.RawIOBase):
     """One side awaits `feed`, the other calls `read`. At most `depth` chunks wait in between."""
 
-    def __init__(self, depth: int = 16) -> None:
+    def __init__(self, depth: int = 16, patience: float = READ_PATIENCE) -> None:
         super().__init__()
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(depth)
         self._chunks: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
@@ -44,7 +45,7 @@ class ChunkPipe(io.RawIOBase):
 
     def _next(self) -> None:
         try:
-            chunk = self._chunks.get(timeout=READ_PATIENCE)
+            chunk = self._chunks.get(timeout=self._patience)
         except queue.Empty:
             raise TimeoutError("the sender went silent") from None
         if isinstance(chunk, Exception):

@@ -41,6 +41,8 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Largest upload, compressed."""
     upload: Duration = Duration(3600)
     """Longest upload."""
+    silence: Duration = Duration(60)
+    """Longest pause of an upload, from one byte to the next."""
     reserve: Size = Size(256 * 1024**2)
     """Disk that must stay free after a bundle is accepted."""
     keep_releases: int = 3
@@ -62,6 +64,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("podman.socket must be unix:///path")
         if self.limits.keep_releases < 2:
             raise ValueError("limits.keep_releases must be at least 2: the current release and the way back")
+        if min(self.limits.upload, self.limits.silence) <= 0 or self.limits.bundle <= 0:
+            raise ValueError("limits.bundle, limits.upload and limits.silence must be above 0")
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -22,6 +22,7 @@ _WORDS = {
     401: "A token is missing, or is not known.",
     403: "The caller may not.",
     404: "There is no such thing.",
+    408: "Its bytes came too slowly, or not at all.",
     409: "It clashes with what this box has.",
     413: "It is too large.",
     415: "The body is not application/json.",

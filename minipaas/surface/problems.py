@@ -43,6 +43,8 @@ STATUS_BY_CODE = {
     "api.busy": 503,
     "upload.too_large": 413,
     "upload.cut": 400,
+    "upload.silent": 408,
+    "upload.slow": 408,
 }
 """Errors of HTTP itself; these win over the kind."""
 

@@ -81,7 +81,7 @@ TABLE: tuple[Row, ...] = (
         streams_in=True,
         response=wire.Accepted,
         status=202,
-        errors=(400, 409, 413, 422, 507),
+        errors=(400, 408, 409, 413, 422, 507),
     ),
     Row(
         method="POST",
