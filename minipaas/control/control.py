@@ -131,10 +131,10 @@ class Control:
         roots = await self.registry.roots()
         try:
             checked = check_chain(roots[-1], [root]) if roots else check_first(root)
+            await self.registry.add_roots([(checked.version, root)], actor, origin)
         except MinipaasError as error:
             await self._audit_refusal(actor, "trust", "a root", origin, error)
             raise
-        await self.registry.add_roots([(checked.version, root)], actor, origin)
         return checked.version
 
     async def log_tail(self, app: str, service: str | None, lines: int) -> list[LogLine]:
