@@ -1,4 +1,4 @@
-"""Clashes: two apps can't have the same route or the same host port. What counts of an app is every release that may
+"""Clashes: two apps can't have the same route or the same host port, nor two releases the same digest. What counts of an app is every release that may
 answer: serving, good, and the target of its active change. An app that is being removed does not count."""
 
 from __future__ import annotations
@@ -39,6 +39,21 @@ def refuse_clashes(wanted: Release, desired: Desired) -> None:
                             hint=f"choose another port, or remove the other app: minipaas remove {other.app}",
                             code="port.taken",
                         )
+
+
+def refuse_twin(wanted: Release, known: Release | None) -> None:
+    """Raises Conflict(release.twin) when a release of the same digest has other images or another place in the order.
+    The digest is that of the bundle manifest, which need not mention them; what was accepted under it stays what it
+    was."""
+    if known is None or known.digest != wanted.digest:
+        return
+    if (known.images, known.order) != (wanted.images, wanted.order):
+        raise Conflict(
+            f"cannot accept {wanted.app} {wanted.version}: sequence {known.sequence} was accepted with the same bundle "
+            "manifest, and other images or another sequence",
+            hint="build it again with `minipaas bundle build`: the provenance that it adds tells releases apart",
+            code="release.twin",
+        )
 
 
 def _routes(release: Release) -> Iterator[tuple[str, Route]]:

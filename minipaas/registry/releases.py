@@ -83,10 +83,16 @@ def put(db: Connection, release: Release, now: float) -> None:
 
 def get(db: Connection, digest: str) -> Release:
     """The release of that digest, retired or not. Raises Missing."""
-    row = db.execute("SELECT body FROM release WHERE digest = ?", (digest,)).fetchone()
-    if row is None:
+    release = known(db, digest)
+    if release is None:
         raise Missing(f"cannot find release {digest}: this box never accepted it", code="release.missing")
-    return decode(row["body"])
+    return release
+
+
+def known(db: Connection, digest: str) -> Release | None:
+    """The release of that digest; None when this box never accepted it."""
+    row = db.execute("SELECT body FROM release WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else decode(row["body"])
 
 
 def maybe(db: Connection, digest: str | None) -> Release | None:
