@@ -1,5 +1,6 @@
-"""Clashes: two apps can't have the same route or the same host port, nor two releases the same digest. What counts of an app is every release that may
-answer: serving, good, and the target of its active change. An app that is being removed does not count."""
+"""Clashes: two apps can't have the same route or the same host port, nor two releases the same digest. What counts of
+an app is every release that may answer: serving, good, and the target of its active change. An app that is being
+removed does not count."""
 
 from __future__ import annotations
 
