@@ -92,6 +92,9 @@ def _print_app(box: Box, app: AppView) -> None:
     print(f"{app.name}{version}  {paint(word, colour)}  {clean(app.sentence)}")
     if app.change is not None:
         print(_change_line(app.change))
+        if app.change.reason.strip():
+            why, *more = clean(app.change.reason).strip().split("\n")
+            print(f"  {why}" + (f"; its output: minipaas changes {app.change.id}" if more else ""))
     for service in app.services:
         about = f"{service.healthy} of {service.replicas} healthy"
         if service.memory:

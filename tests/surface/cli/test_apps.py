@@ -57,6 +57,22 @@ def test_status_of_an_app(box, views, minipaas):
         assert part in done.out
 
 
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("the hook of web exited with code 3", "  the hook of web exited with code 3"),
+        ("web #1 died\nno table\n", "  web #1 died; its output: minipaas changes 7"),
+    ],
+)
+def test_status_of_an_app_says_why_its_last_change_failed(box, views, minipaas, reason, line):
+    change = views.change(state=ChangeState.FAILED, reason=reason)
+    box.answers["GET /api/v1/apps/shop"] = (200, views.app(change=change))
+    box.answers["GET /api/v1/apps/shop/releases"] = (200, wire.Releases(releases=()))
+    lines = minipaas("status", "shop").out.splitlines()
+    assert lines[1].startswith("change 7: deploy 1.4.2  failed")
+    assert lines[2] == line
+
+
 def test_json_is_what_the_box_said(box, minipaas):
     box.answers["GET /api/v1/apps"] = (200, b'{"apps":[],"of a newer version":1}')
     assert json.loads(minipaas("status", "--json").out) == {"apps": [], "of a newer version": 1}
