@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,7 +139,11 @@ class LiveBox:
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the box's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        except (CancelledError, RuntimeError):
+            self._thread.join(PATIENCE)
+            raise self._failure or AssertionError("the box has ended") from None
 
     # -- from outside
 
