@@ -99,6 +99,7 @@ class Reconciler:
         return Observed(
             boot=self._engine.info.boot,
             instances=sighting.instances,
+            hooks=sighting.hooks,
             networks=sighting.networks,
             volumes=sighting.volumes,
             images=sighting.images,

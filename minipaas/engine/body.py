@@ -27,6 +27,7 @@ FINGERPRINT = "io.minipaas.fingerprint"
 SLOT = "io.minipaas.slot"
 GENERATION = "io.minipaas.generation"
 ATTEMPT = "io.minipaas.attempt"
+CHANGE = "io.minipaas.change"
 KIND = "io.minipaas.kind"
 PORT = "io.minipaas.port"
 INSTANCE = "instance"
@@ -99,6 +100,7 @@ def _labels(launch: Launch, box: str, kind: str) -> dict[str, str]:
         SLOT: str(launch.slot),
         GENERATION: str(launch.generation),
         ATTEMPT: str(launch.attempt),
+        CHANGE: str(launch.change),
         KIND: kind,
     }
     if launch.port is not None and kind == INSTANCE:

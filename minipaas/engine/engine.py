@@ -34,7 +34,7 @@ from minipaas.engine.shapes import (
     Named,
     SystemInfo,
 )
-from minipaas.engine.sighting import Ending, Sighting, by_id, to_ending, to_instance
+from minipaas.engine.sighting import Ending, Sighting, by_id, to_ending, to_hook, to_instance
 from minipaas.engine.stock import Stock
 from minipaas.engine.streams import Streams
 from minipaas.model.errors import EngineError, MinipaasError, NoSpace
@@ -112,6 +112,7 @@ class Engine:
         self._prober.see(by_id(found for found in instances if found.running))
         return Sighting(
             instances=tuple(sorted((self._with_health(found) for found in instances), key=lambda found: found.name)),
+            hooks=tuple(hook for entry in listed if (hook := to_hook(entry))),
             networks=frozenset(network.name for network in networks) | self._stock.adopted_networks,
             volumes=frozenset(volume.name for volume in volumes) | self._stock.adopted_volumes,
             images=frozenset(f"sha256:{image.id.removeprefix('sha256:')}" for image in images),

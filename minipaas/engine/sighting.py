@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from minipaas.engine import body as labels
 from minipaas.engine.shapes import InspectedContainer, ListedContainer, PortMapping
-from minipaas.model.observed import Instance, InstanceState
+from minipaas.model.observed import Hook, Instance, InstanceState
 from minipaas.model.route import Backend
 
 _STATES = {
@@ -27,6 +27,7 @@ class Sighting(Struct, frozen=True, kw_only=True):
     """One look at Podman: only what belongs to this box, but all images."""
 
     instances: tuple[Instance, ...] = ()
+    hooks: tuple[Hook, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: frozenset[str] = frozenset()
     images: frozenset[str] = frozenset()
@@ -51,6 +52,7 @@ def to_instance(listed: ListedContainer, ending: Ending | None = None) -> Instan
         slot, generation, attempt = (int(marks[key]) for key in (labels.SLOT, labels.GENERATION, labels.ATTEMPT))
         app, service, release = marks[labels.APP], marks[labels.SERVICE], marks[labels.RELEASE]
         port = int(marks[labels.PORT]) if labels.PORT in marks else None
+        change = int(marks.get(labels.CHANGE, "0"))
     except (KeyError, ValueError):
         return None
     state = _STATES.get(listed.state, InstanceState.UNKNOWN)
@@ -66,6 +68,7 @@ def to_instance(listed: ListedContainer, ending: Ending | None = None) -> Instan
         slot=slot,
         generation=generation,
         attempt=attempt,
+        change=change,
         state=state,
         created=parse_time(listed.created) or 0.0,
         started=_past(listed.started),
@@ -74,6 +77,18 @@ def to_instance(listed: ListedContainer, ending: Ending | None = None) -> Instan
         oom_killed=ended and ending.oom_killed,
         backend=_backend(listed.id, listed.ports or (), port),
     )
+
+
+def to_hook(listed: ListedContainer) -> Hook | None:
+    """A listed container as a Hook; None for everything else."""
+    marks = listed.labels or {}
+    if marks.get(labels.KIND) != labels.HOOK:
+        return None
+    try:
+        app, service, change = marks[labels.APP], marks[labels.SERVICE], int(marks.get(labels.CHANGE, "0"))
+    except (KeyError, ValueError):
+        return None
+    return Hook(id=listed.id, name=(listed.names or [listed.id])[0], app=app, service=service, change=change)
 
 
 def to_ending(inspected: InspectedContainer) -> Ending:

@@ -22,6 +22,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     """Counts the containers that have filled this slot."""
     attempt: int
     """Failures in a row before this one; 0 after a good run."""
+    change: int = 0
+    """The change that it was started in; 0: in none, to keep what serves alive."""
     fingerprint: str
     image: str
     """Podman image id, `sha256:<hex>`, = the config digest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -42,6 +43,8 @@ class Instance(Struct, frozen=True, kw_only=True):
     slot: int
     generation: int
     attempt: int
+    change: int = 0
+    """The change that it was started in; 0: in none. Tells a rollout's own failures from older ones without a clock."""
     state: InstanceState
     health: HealthState = HealthState.UNKNOWN
     health_detail: str = ""
@@ -62,6 +65,16 @@ class Instance(Struct, frozen=True, kw_only=True):
         return self.running and self.health is HealthState.HEALTHY
 
 
+class Hook(Struct, frozen=True, kw_only=True):
+    """The container of a release hook, running or not."""
+
+    id: str
+    name: str
+    app: str
+    service: str
+    change: int
+
+
 class Note(Struct, frozen=True, kw_only=True):
     """What the box itself remembers of a container, because Podman cannot know it."""
 
@@ -71,11 +84,12 @@ class Note(Struct, frozen=True, kw_only=True):
     """Why minipaas stopped it; empty: nobody did, so an exit is a failure."""
 
 
-class Observed(Struct, frozen=True, kw_only=True):
+class Observed(Struct, frozen=True, kw_only=True, dict=True):
     """One look at the world."""
 
     boot: str
     instances: tuple[Instance, ...] = ()
+    hooks: tuple[Hook, ...] = ()
     networks: frozenset[str] = frozenset()
     volumes: frozenset[str] = frozenset()
     images: frozenset[str] = frozenset()
@@ -88,4 +102,22 @@ class Observed(Struct, frozen=True, kw_only=True):
 
     def of(self, app: str) -> tuple[Instance, ...]:
         """The instances of one app."""
-        return tuple(instance for instance in self.instances if instance.app == app)
+        return self._by_app.get(app, ())
+
+    def routes_of(self, app: str) -> tuple[RouteEntry, ...]:
+        """The routes of one app."""
+        return self._routes_by_app.get(app, ())
+
+    @cached_property
+    def _by_app(self) -> dict[str, tuple[Instance, ...]]:
+        found: dict[str, list[Instance]] = {}
+        for instance in self.instances:
+            found.setdefault(instance.app, []).append(instance)
+        return {app: tuple(instances) for app, instances in found.items()}
+
+    @cached_property
+    def _routes_by_app(self) -> dict[str, tuple[RouteEntry, ...]]:
+        found: dict[str, list[RouteEntry]] = {}
+        for entry in self.routes:
+            found.setdefault(entry.app, []).append(entry)
+        return {app: tuple(entries) for app, entries in found.items()}

@@ -225,6 +225,7 @@ class FinishChange(Struct, frozen=True, kw_only=True, tag=True):
             "restored": "confirm that what served before serves",
             "lost": "stop waiting for the last good release",
             "removed": "forget the app",
+            "stuck": "give the removal up",
         }[self.event]
 
 

@@ -7,6 +7,7 @@ was leaves its instances running.
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,7 +19,24 @@ HARDENING = 1
 """Raised when the way containers are made changes, so that the next deploy replaces them."""
 
 
-def launch_for(release: Release, service: str, *, slot: int = 1, generation: int = 1, attempt: int = 0) -> Launch:
+_REMEMBERED = 1024
+"""Releases whose places are kept in memory; a box with more works them out again."""
+
+
+class Place(NamedTuple):
+    """Where one instance belongs, and what it must carry to fit."""
+
+    service: str
+    slot: int
+    fingerprint: str
+
+
+_places: dict[str, tuple[Release, tuple[Place, ...]]] = {}
+
+
+def launch_for(
+    release: Release, service: str, *, slot: int = 1, generation: int = 1, attempt: int = 0, change: int = 0
+) -> Launch:
     """The launch of one instance. Pure: equal arguments give an equal launch."""
     spec = release.spec.services[service]
     base = Launch(
@@ -53,10 +71,34 @@ def launch_for(release: Release, service: str, *, slot: int = 1, generation: int
         slot=slot,
         generation=generation,
         attempt=attempt,
+        change=change,
         fingerprint=hashlib.sha256(to_json((HARDENING, base))).hexdigest()[:16],
     )
 
 
+def hook_launch(release: Release, service: str, change: int) -> Launch:
+    """The service's own container, but it runs the release hook and publishes nothing."""
+    command = release.spec.services[service].hooks.release
+    launch = launch_for(release, service, change=change)
+    return replace(launch, entrypoint=(), command=command, port=None, published=())
+
+
+def places(release: Release) -> tuple[Place, ...]:
+    """Every place that instances of this release fill, services in start order. Worked out once a release: every round
+    asks for it."""
+    known = _places.get(release.digest)
+    if known is not None and known[0] is release:
+        return known[1]
+    found = []
+    for service in release.spec.start_order():
+        fingerprint = launch_for(release, service).fingerprint
+        found += [Place(service, slot, fingerprint) for slot in range(1, release.spec.services[service].replicas + 1)]
+    if len(_places) >= _REMEMBERED:
+        _places.clear()
+    _places[release.digest] = (release, tuple(found))
+    return tuple(found)
+
+
 def fingerprints(release: Release) -> dict[str, str]:
-    """By service: what its instances must carry to count as instances of this release."""
-    return {service: launch_for(release, service).fingerprint for service in release.spec.services}
+    """By service that has a place: what its instances must carry to count as instances of this release."""
+    return {place.service: place.fingerprint for place in places(release)}

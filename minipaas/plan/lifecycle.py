@@ -6,8 +6,10 @@
     REVERTING (never switched) ──restored──> FAILED
     REVERTING (was switched)   ──restored──> ROLLED_BACK
     REMOVING ──removed──> DONE
+    REMOVING ──stuck──> FAILED
 
 `lost` ends a revert that ran out of time: the last good release does not answer either, and nobody claims it does.
+`stuck` ends a removal that ran out of time: the app serves no more, and something of it is still there.
 Any active state ──superseded──> SUPERSEDED; the registry does that when it takes in the next change.
 """
 
@@ -32,6 +34,7 @@ class Event(StrEnum):
     RESTORED = "restored"
     LOST = "lost"
     REMOVED = "removed"
+    STUCK = "stuck"
 
 
 NEXT: dict[tuple[ChangeState, Event], ChangeState] = {
@@ -42,6 +45,7 @@ NEXT: dict[tuple[ChangeState, Event], ChangeState] = {
     (ChangeState.REVERTING, Event.RESTORED): ChangeState.ROLLED_BACK,
     (ChangeState.REVERTING, Event.LOST): ChangeState.FAILED,
     (ChangeState.REMOVING, Event.REMOVED): ChangeState.DONE,
+    (ChangeState.REMOVING, Event.STUCK): ChangeState.FAILED,
 }
 
 

@@ -1,13 +1,17 @@
-"""Bring one release's slots to life and keep its routes true: what settled apps, rollouts and reverts share."""
+"""Bring one release's slots to life and keep its routes true: what settled apps, rollouts and reverts share.
+
+What always holds: an instance that runs is not stopped for a successor whose image is not there; nothing starts beside
+a holder of its volume or host port; what can be started at once does not wait for what cannot.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from minipaas.model.launch import network_name, volume_name
-from minipaas.model.observed import Observed
+from minipaas.model.observed import Instance, Note, Observed
 from minipaas.model.release import Release
 from minipaas.model.route import Backend, RouteEntry
 from minipaas.model.steps import (
@@ -20,66 +24,125 @@ from minipaas.model.steps import (
     StopInstance,
     WakeInstance,
 )
+from minipaas.plan.holders import holders
 from minipaas.plan.launches import launch_for
 from minipaas.plan.slots import UNHEALTHY, Slot, SlotState, backoff, next_attempt
+from minipaas.plan.sweep import DEFAULT_STOP, REPLACED, drains
 
 LIMBO_LOOK = 1.0
+STOPPING = "it was being stopped"
+"""The reason for stopping again what a stop has left behind half-way."""
 
 
 class Todo(Struct):
-    """Steps that are due now, and when to look again although nothing has happened by then."""
+    """Steps that are left, and when to look again although nothing has happened by then.
 
-    steps: list[Step]
+    `quick` steps can be done now and take moments; `slow` ones (pull, hook, drain, stop, remove) can be done now too,
+    once the quick ones are done, and may take minutes; those `after` wait for the slow ones.
+    """
+
+    quick: list[Step] = field(default_factory=list)
+    slow: list[Step] = field(default_factory=list)
+    after: list[Step] = field(default_factory=list)
     look_at: float | None = None
+    leaving: set[str] = field(default_factory=set)
+    """Containers that the slow steps stop although they may be routed to: take them out first."""
 
     def later(self, when: float | None) -> None:
         """Look again at `when` at the latest. Unix seconds."""
         if when is not None:
             self.look_at = when if self.look_at is None else min(self.look_at, when)
 
+    def add(self, other: Todo) -> None:
+        """Do the other's steps too, those that both have once."""
+        self.quick += [step for step in other.quick if step not in self.quick]
+        self.slow += [step for step in other.slow if step not in self.slow]
+        self.after += [step for step in other.after if step not in self.after]
+        self.later(other.look_at)
+        self.leaving |= other.leaving
 
-def fill(release: Release, slots: Iterable[Slot], observed: Observed, now: float, *, since: float = 0.0) -> Todo:
-    """What brings these slots to life. Failures of containers created before `since` are history, not a reason to wait.
-    Network, volumes and images come first, and only if something is to be started."""
-    todo = Todo([])
-    for slot in slots:
-        step, look_at = _fill_slot(release, slot, now, since)
-        todo.later(look_at)
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.quick or self.slow or self.after)
+
+
+def fill(
+    release: Release,
+    wanted: Sequence[Slot],
+    observed: Observed,
+    now: float,
+    *,
+    mine: Iterable[Slot] | None = None,
+    change: int | None = None,
+    known: Sequence[Release] = (),
+) -> Todo:
+    """What brings the slots `mine` (default: all) of a release to life; `wanted` are all its slots, `known` the other
+    releases whose containers may be there. Within a change, failures from before it are history, not a reason to
+    wait."""
+    todo = Todo()
+    coming: dict[int, tuple[Slot, Step]] = {}
+    pulls: dict[str, Step] = {}
+    for slot in wanted if mine is None else mine:
+        step = _fill_slot(release, slot, observed, now, change, todo)
         if step is not None:
-            todo.steps.append(step)
-    services = dict.fromkeys(step.launch.service for step in todo.steps if isinstance(step, StartInstance))
-    todo.steps[:0] = prepare(release, services, observed) if todo.steps else []
+            coming[len(coming)] = (slot, step)
+        if slot.state is SlotState.SICK or isinstance(step, StartInstance):
+            pulls.update(_pull(release, slot.service, observed))
+    blockers = holders(release, wanted, [slot for slot, _ in coming.values()], observed, (release, *known))
+    todo.leaving = {one.id for one in blockers}
+    todo.slow += drains(release.app, blockers, float(release.spec.rollout.drain))
+    todo.slow += [_make_way(release, one) for one in blockers]
+    todo.slow += pulls.values()
+    todo.quick += _prepare(release, [step for _, step in coming.values()], observed)
+    for slot, step in coming.values():
+        lacks_image = isinstance(step, StartInstance) and step.launch.image not in observed.images
+        waits = lacks_image or (blockers and release.spec.services[slot.service].pinned)
+        (todo.after if waits else todo.quick).append(step)
     return todo
 
 
-def _fill_slot(release: Release, slot: Slot, now: float, since: float) -> tuple[Step | None, float | None]:
-    """The step that a slot needs, or when to look again."""
+def _fill_slot(
+    release: Release, slot: Slot, observed: Observed, now: float, change: int | None, todo: Todo
+) -> Step | None:
+    """The step that brings a slot to life, if one is due now; else `todo` learns what else is to be done or awaited."""
     instance = slot.instance
-
-    def start(attempt: int) -> Step:
-        launch = launch_for(release, slot.service, slot=slot.number, generation=slot.generation + 1, attempt=attempt)
-        return StartInstance(app=release.app, launch=launch)
-
     match slot.state:
         case SlotState.READY | SlotState.STARTING:
-            return None, None
+            return None
         case SlotState.LIMBO:
-            return None, now + LIMBO_LOOK
+            todo.later(now + LIMBO_LOOK)
+            return None
         case SlotState.ABSENT:
-            return start(0), None
+            return _start(release, slot, 0, change)
         case SlotState.ASLEEP if instance is not None:
-            return WakeInstance(app=release.app, service=slot.service, slot=slot.number, instance=instance.id), None
+            return WakeInstance(app=release.app, service=slot.service, slot=slot.number, instance=instance.id)
+        case SlotState.ENDING if instance is not None:
+            todo.slow.append(stop(release, slot, observed.notes.get(instance.id, Note()).stopped or STOPPING))
+            return None
         case SlotState.SICK if instance is not None:
-            return stop(release, slot, f"{UNHEALTHY}: {instance.health_detail}"), None
+            if release.images[slot.service].config in observed.images:
+                todo.slow.append(stop(release, slot, f"{UNHEALTHY}: {instance.health_detail}"))
+            return None
         case SlotState.DEAD if instance is not None:
-            if instance.created < since:
-                return start(0), None
+            if change is not None and instance.change != change:
+                return _start(release, slot, 0, change)
             attempt = next_attempt(instance)
             finished = instance.finished or 0.0
-            due = finished + backoff(attempt) if finished <= now else now
-            return (start(attempt), None) if due <= now else (None, due)
+            due = finished + backoff(attempt)
+            if finished <= now < due:
+                todo.later(due)
+                return None
+            return _start(release, slot, attempt, change)
         case _:
             raise AssertionError(f"slot {slot.service} #{slot.number} is {slot.state} without an instance")
+
+
+def _start(release: Release, slot: Slot, attempt: int, change: int | None) -> StartInstance:
+    launch = launch_for(
+        release, slot.service, slot=slot.number, generation=slot.generation + 1, attempt=attempt, change=change or 0
+    )
+    return StartInstance(app=release.app, launch=launch)
 
 
 def stop(release: Release, slot: Slot, why: str) -> StopInstance:
@@ -95,30 +158,62 @@ def stop(release: Release, slot: Slot, why: str) -> StopInstance:
     )
 
 
-def prepare(release: Release, services: Iterable[str], observed: Observed) -> list[Step]:
-    """Network, volumes and images that these services still lack."""
-    steps: list[Step] = []
+def _make_way(release: Release, holder: Instance) -> StopInstance:
+    spec = release.spec.services.get(holder.service)
+    return StopInstance(
+        app=release.app,
+        service=holder.service,
+        slot=holder.slot,
+        instance=holder.id,
+        why=REPLACED,
+        timeout=float(spec.stop) if spec is not None else DEFAULT_STOP,
+    )
+
+
+def _prepare(release: Release, steps: Iterable[Step], observed: Observed) -> list[Step]:
+    """Network and volumes that these steps still lack."""
+    needed: list[Step] = []
+    for step in steps:
+        if network_name(release.app) not in observed.networks and not needed:
+            needed.append(EnsureNetwork(app=release.app))
+        if isinstance(step, StartInstance):
+            needed += [
+                volume for volume in ensure_volumes(release, step.launch.service, observed) if volume not in needed
+            ]
+    return needed
+
+
+def ensure_volumes(release: Release, service: str, observed: Observed) -> list[Step]:
+    """The volumes that a service still lacks."""
+    names = [volume_name(release.app, name) for name in release.spec.services[service].volumes]
+    return [EnsureVolume(app=release.app, volume=name) for name in names if name not in observed.volumes]
+
+
+def _pull(release: Release, service: str, observed: Observed) -> dict[str, Step]:
+    """By image id, the pull of a service's image if Podman lacks it."""
+    image = release.images[service]
+    if image.config in observed.images:
+        return {}
+    return {image.config: PullImage(app=release.app, service=service, image=image)}
+
+
+def prepare(release: Release, service: str, observed: Observed) -> Todo:
+    """What a container of this service needs before it can be created: network, volumes, image."""
+    quick: list[Step] = []
     if network_name(release.app) not in observed.networks:
-        steps.append(EnsureNetwork(app=release.app))
-    pulled = set(observed.images)
-    for service in services:
-        for volume in release.spec.services[service].volumes:
-            name = volume_name(release.app, volume)
-            if name not in observed.volumes:
-                steps.append(EnsureVolume(app=release.app, volume=name))
-        image = release.images[service]
-        if image.config not in pulled:
-            pulled.add(image.config)
-            steps.append(PullImage(app=release.app, service=service, image=image))
-    return steps
+        quick.append(EnsureNetwork(app=release.app))
+    quick += ensure_volumes(release, service, observed)
+    return Todo(quick, list(_pull(release, service, observed).values()))
 
 
-def entries(release: Release, slots: Sequence[Slot]) -> tuple[RouteEntry, ...]:
-    """The routes of a release with the instances that can answer now. A route stays when nobody can: it says 503."""
+def entries(release: Release, slots: Iterable[Slot], *, without: Collection[str] = ()) -> tuple[RouteEntry, ...]:
+    """The routes of a release with the instances that can answer now, but those `without`. A route stays when nobody
+    can: it says 503."""
     backends: dict[str, list[Backend]] = {}
     for slot in slots:
-        if slot.state is SlotState.READY and slot.instance is not None and slot.instance.backend is not None:
-            backends.setdefault(slot.service, []).append(slot.instance.backend)
+        one = slot.instance
+        if slot.state is SlotState.READY and one is not None and one.backend is not None and one.id not in without:
+            backends.setdefault(slot.service, []).append(one.backend)
     return tuple(
         sorted(
             RouteEntry(route=route, app=release.app, service=service, backends=tuple(sorted(backends.get(service, ()))))
@@ -128,7 +223,11 @@ def entries(release: Release, slots: Sequence[Slot]) -> tuple[RouteEntry, ...]:
     )
 
 
+def answerable(release: Release, routes: Iterable[RouteEntry]) -> tuple[RouteEntry, ...]:
+    """The routes that somebody is to answer: not those of a service with no replicas."""
+    return tuple(entry for entry in routes if release.spec.services[entry.service].replicas)
+
+
 def set_routes(app: str, wanted: tuple[RouteEntry, ...], observed: Observed) -> list[Step]:
     """A SetRoutes step, if the ingress has something else."""
-    current = tuple(entry for entry in observed.routes if entry.app == app)
-    return [] if current == wanted else [SetRoutes(app=app, entries=wanted)]
+    return [] if observed.routes_of(app) == wanted else [SetRoutes(app=app, entries=wanted)]

@@ -1,4 +1,8 @@
-"""REVERTING: the target has failed; bring the last good release back to where it was, and prove it before saying so."""
+"""REVERTING: the target has failed; bring the last good release back to where it was, and prove it before saying so.
+
+What always holds: it ends at its deadline, whatever happens; it never says that the good release is back before its
+routes have answered; what failed keeps its container as a scene.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +11,48 @@ from minipaas.model.observed import Observed
 from minipaas.model.release import Release
 from minipaas.model.steps import FinishChange, ProveRoutes, SetRoutes, Step
 from minipaas.plan.lifecycle import Event
-from minipaas.plan.maintain import Todo, entries, fill, set_routes, stop
-from minipaas.plan.slots import UNHEALTHY, SlotState, slots
+from minipaas.plan.maintain import Todo, answerable, entries, fill, set_routes, stop
+from minipaas.plan.slots import UNHEALTHY, Slot, SlotState, slots
 
 RETRY = 1.0
+SPARE = 30.0
+"""Seconds after the deadline in which a good release that is ready may still be proven, although what failed cannot be
+stopped."""
 
 
 def reverting(desired: AppDesired, change: Change, observed: Observed, now: float) -> Todo:
     """One round of the way back."""
     good, target = desired.good, desired.target
-    steps = _stop_target(target, good, observed) if target is not None else []
+    wanted = slots(good, observed) if good is not None else ()
+    scenes = _stop_target(target, wanted, observed) if target is not None else []
     if good is None:
-        if any(entry.app == change.app and entry.backends for entry in observed.routes):
-            steps.insert(0, SetRoutes(app=change.app, entries=()))
-        return Todo([*steps, FinishChange(app=change.app, change=change.id, event=Event.RESTORED.value)])
-    wanted = slots(good, observed)
-    todo = fill(good, wanted, observed, now, since=change.started)
-    todo.steps[:0] = steps
-    if all(slot.state is SlotState.READY for slot in wanted) and not todo.steps:
-        routes = entries(good, wanted)
-        finish = FinishChange(app=change.app, change=change.id, event=Event.RESTORED.value)
-        return Todo([*set_routes(good.app, routes, observed), ProveRoutes(app=good.app, entries=routes), finish])
-    if now >= change.deadline:
+        quick: list[Step] = []
+        if any(entry.backends for entry in observed.routes_of(change.app)):
+            quick.append(SetRoutes(app=change.app, entries=()))
+        restored = FinishChange(app=change.app, change=change.id, event=Event.RESTORED.value)
+        return Todo(quick, scenes, [restored]) if now < change.deadline else Todo([*quick, restored])
+    known = [release for release in (target, desired.serving) if release is not None]
+    todo = fill(good, wanted, observed, now, change=change.id, known=known)
+    ready = todo.idle and all(slot.state is SlotState.READY for slot in wanted)
+    if now >= change.deadline and not (ready and scenes and now < change.deadline + SPARE):
         reason = f"the last good release ({good.version}) does not answer either; minipaas keeps trying"
         return Todo([FinishChange(app=change.app, change=change.id, event=Event.LOST.value, reason=reason)])
+    if ready and (not scenes or now >= change.deadline):
+        routes = entries(good, wanted)
+        finish = FinishChange(app=change.app, change=change.id, event=Event.RESTORED.value)
+        prove = ProveRoutes(app=good.app, entries=answerable(good, routes))
+        return Todo([*set_routes(good.app, routes, observed), prove, finish], look_at=change.deadline)
+    todo.slow[:0] = [step for step in scenes if step not in todo.slow]
     if desired.serving is not None:
-        todo.steps += set_routes(good.app, entries(desired.serving, slots(desired.serving, observed)), observed)
+        routes = entries(desired.serving, slots(desired.serving, observed), without=todo.leaving)
+        todo.quick[:0] = set_routes(good.app, routes, observed)
     todo.later(min(now + RETRY, change.deadline))
     return todo
 
 
-def _stop_target(target: Release, good: Release | None, observed: Observed) -> list[Step]:
-    """Stop what failed (its container stays as a scene) and what stands in the way of a pinned service's way back."""
-    needed = {slot.instance.id for slot in slots(good, observed) if slot.instance} if good is not None else set()
+def _stop_target(target: Release, good: tuple[Slot, ...], observed: Observed) -> list[Step]:
+    """Stop what failed; its container stays as a scene."""
+    needed = {slot.instance.id for slot in good if slot.instance is not None}
     steps: list[Step] = []
     for slot in slots(target, observed):
         if slot.instance is None or slot.instance.id in needed or not slot.instance.running:
@@ -47,6 +60,4 @@ def _stop_target(target: Release, good: Release | None, observed: Observed) -> l
         if slot.state is not SlotState.READY:
             why = slot.instance.health_detail or "it was not ready in time"
             steps.append(stop(target, slot, f"{UNHEALTHY}: {why}"))
-        elif target.spec.services[slot.service].pinned:
-            steps.append(stop(target, slot, "reverted"))
     return steps

@@ -1,38 +1,35 @@
 """ROLLING and CONFIRMING: bring the target up beside the old release, prove it, switch, and watch it for a while.
 
-What always holds: before SwitchRelease no unpinned instance of the old release is touched; a service starts only when
-the services it depends on are ready and its own release hook has succeeded; a pinned service (it holds a volume or a
-host port) is stopped before its successor starts, and only when every service that does not depend on it is ready, so
-that it is away for as short as can be.
+What always holds: before SwitchRelease no unpinned instance of the old release is touched, but those that fail are
+replaced; a service starts only when the services it depends on are ready and its own release hook has succeeded; a
+pinned service (it holds a volume or a host port) is stopped before its successor starts, and only when everything that
+can be ready without it is, so that it is away for as short as can be. No clock but `now` and the change's own times
+is believed: a failure counts when its container was started in this change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from minipaas.model.change import AppDesired, Change
-from minipaas.model.launch import Launch
 from minipaas.model.observed import Instance, InstanceState, Observed
 from minipaas.model.release import Release
 from minipaas.model.spec import AppSpec
 from minipaas.model.steps import (
-    Drain,
     FinishChange,
     ProveInstance,
     ProveRoutes,
     RevertChange,
     RunHook,
-    SetRoutes,
-    StartInstance,
     Step,
-    StopInstance,
     SwitchRelease,
 )
-from minipaas.plan.launches import fingerprints, launch_for
+from minipaas.plan.holders import share
+from minipaas.plan.launches import fingerprints, hook_launch
 from minipaas.plan.lifecycle import Event
-from minipaas.plan.maintain import Todo, entries, fill, prepare, set_routes
-from minipaas.plan.slots import Slot, SlotState, slots
-from minipaas.plan.sweep import REPLACED
+from minipaas.plan.maintain import Todo, answerable, entries, fill, prepare, set_routes
+from minipaas.plan.slots import Slot, SlotState, slots, surplus
+from minipaas.plan.sweep import REPLACED, sweep
 
 MAX_ATTEMPTS = 3
 """So many deaths of one instance fail a rollout."""
@@ -44,63 +41,71 @@ def rolling(desired: AppDesired, change: Change, target: Release, observed: Obse
     broken = _verdict(change, target, wanted, now)
     if broken is not None:
         return Todo([broken])
-    todo = Todo([], look_at=change.deadline)
     ready = {service for service in target.spec.services if _ready(service, wanted)}
+    if len(ready) == len(target.spec.services):
+        return Todo(_proofs(target, wanted, observed) or _switch(change, target, wanted), look_at=change.deadline)
+    rest = [release for release in (desired.serving, desired.good) if release is not None]
+    hooks, mine = Todo(), []
     for service in target.spec.start_order():
         if service in ready or not ready.issuperset(target.spec.services[service].depends_on):
             continue
         if _hook_pending(change, target, service):
-            todo.steps += [*prepare(target, [service], observed), _hook(change, target, service)]
-            continue
-        if target.spec.services[service].pinned:
-            if not ready.issuperset(_independent_of(service, target.spec)):
-                continue
-            todo.steps += _stop_holders(desired.serving, target, service, wanted, observed)
-        mine = [slot for slot in wanted if slot.service == service]
-        filling = fill(target, mine, observed, now, since=change.started)
-        todo.steps += [step for step in filling.steps if step not in todo.steps]
-        todo.later(filling.look_at)
+            hooks.add(prepare(target, service, observed))
+            hooks.slow.append(_hook(change, target, service))
+        elif not target.spec.services[service].pinned or ready.issuperset(_awaited(target.spec, ready)):
+            mine += [slot for slot in wanted if slot.service == service]
+    todo = fill(target, wanted, observed, now, mine=mine, change=change.id, known=rest)
+    todo.add(hooks)
+    standing = slots(desired.serving, observed) if desired.serving is not None else ()
     if desired.serving is not None:
-        _keep_serving(todo, desired.serving, target, wanted, observed, now)
-    if len(ready) < len(target.spec.services):
-        return todo
-    proofs = _proofs(target, wanted, observed)
-    if proofs:
-        return Todo(proofs, todo.look_at)
+        todo.add(_keep_serving(desired.serving, standing, change, target, wanted, mine, observed, now))
+        routes = entries(desired.serving, standing, without=todo.leaving)
+        todo.quick[:0] = set_routes(target.app, routes, observed)
+    way_back = slots(desired.good, observed) if desired.good is not None else ()
+    left = surplus(target.app, (*wanted, *standing, *way_back), observed)
+    todo.slow += _sweep_left(target, [one for one in left if one.id not in todo.leaving])
+    todo.later(change.deadline)
+    return todo
+
+
+def _switch(change: Change, target: Release, wanted: Sequence[Slot]) -> list[Step]:
     routes = entries(target, wanted)
     switch = SwitchRelease(
         app=target.app, change=change.id, release=target.digest, version=target.version, entries=routes
     )
-    return Todo([*todo.steps, switch, ProveRoutes(app=target.app, entries=routes)])
+    return [switch, ProveRoutes(app=target.app, entries=answerable(target, routes))]
 
 
-def confirming(change: Change, target: Release, observed: Observed, now: float) -> Todo:
+def confirming(desired: AppDesired, change: Change, target: Release, observed: Observed, now: float) -> Todo:
     """One round of the watch after the switch: any failure of the target goes back."""
     wanted = slots(target, observed)
     for slot in wanted:
         if slot.state in (SlotState.DEAD, SlotState.SICK):
             return Todo([_revert(change, slot, "after the switch")])
-    todo = fill(target, wanted, observed, now)
+    known = [desired.good] if desired.good is not None else []
+    todo = fill(target, wanted, observed, now, change=change.id, known=known)
     routes = entries(target, wanted)
-    todo.steps += set_routes(target.app, routes, observed)
-    until = (change.switched or now) + target.spec.rollout.confirm
-    if todo.steps or not all(slot.state is SlotState.READY for slot in wanted):
-        if now >= change.deadline + target.spec.rollout.confirm:
+    todo.quick[:0] = set_routes(target.app, routes, observed)
+    confirm = float(target.spec.rollout.confirm)
+    if not todo.idle or not all(slot.state is SlotState.READY for slot in wanted):
+        if now >= change.deadline + confirm:
             reason = "the release was not ready again in time after the switch"
             return Todo([RevertChange(app=target.app, change=change.id, reason=reason)])
-        todo.later(change.deadline + target.spec.rollout.confirm)
-    elif now >= until:
-        finish = FinishChange(app=target.app, change=change.id, event=Event.CONFIRMED.value)
-        return Todo([ProveRoutes(app=target.app, entries=routes), finish])
-    todo.later(until if now < until else None)
-    return todo
+        todo.later(change.deadline + confirm)
+        return todo
+    until = (change.switched or now) + confirm
+    if now < until:
+        todo.later(until)
+        return todo
+    finish = FinishChange(app=target.app, change=change.id, event=Event.CONFIRMED.value)
+    return Todo([ProveRoutes(app=target.app, entries=answerable(target, routes)), finish])
 
 
 def _verdict(change: Change, target: Release, wanted: Sequence[Slot], now: float) -> RevertChange | None:
     """Why this rollout has failed, if it has."""
     for slot in wanted:
         instance = slot.instance
-        if instance is None or instance.created < change.started:
+        if instance is None or instance.change != change.id:
             continue
         if slot.state is SlotState.SICK:
             return _revert(change, slot, "before the switch")
@@ -135,13 +140,14 @@ def _ready(service: str, wanted: Iterable[Slot]) -> bool:
     return all(slot.state is SlotState.READY for slot in wanted if slot.service == service)
 
 
-def _independent_of(service: str, spec: AppSpec) -> set[str]:
-    """Unpinned services that do not depend on `service`, neither directly nor through others."""
-    dependents = {service}
+def _awaited(spec: AppSpec, ready: Collection[str]) -> set[str]:
+    """The services that a pinned one waits for: those that are not pinned and can become ready while every pinned one
+    that is not ready is away."""
+    away = {name for name, one in spec.services.items() if one.pinned and name not in ready}
     for name in spec.start_order():
-        if dependents.intersection(spec.services[name].depends_on):
-            dependents.add(name)
-    return {name for name, one in spec.services.items() if name not in dependents and not one.pinned}
+        if away.intersection(spec.services[name].depends_on):
+            away.add(name)
+    return set(spec.services) - away
 
 
 def _hook_pending(change: Change, target: Release, service: str) -> bool:
@@ -154,72 +160,48 @@ def _hook(change: Change, target: Release, service: str) -> RunHook:
         app=target.app,
         service=service,
         change=change.id,
-        launch=hook_launch(target, service),
+        launch=hook_launch(target, service, change.id),
         timeout=float(spec.hooks.timeout),
     )
 
 
-def hook_launch(target: Release, service: str) -> Launch:
-    """The service's own container, but it runs the hook and publishes nothing."""
-    launch = launch_for(target, service)
-    return Launch(
-        **{name: getattr(launch, name) for name in launch.__struct_fields__}
-        | {"entrypoint": (), "command": target.spec.services[service].hooks.release, "port": None, "published": ()}
-    )
-
-
-def _stop_holders(
-    serving: Release | None, target: Release, service: str, wanted: Iterable[Slot], observed: Observed
-) -> list[Step]:
-    """Stop whoever holds the volume or port of a pinned service, after its requests have ended."""
-    filling = {slot.instance.id for slot in wanted if slot.instance is not None}
-    holders = [
-        one for one in observed.of(target.app) if one.service == service and one.running and one.id not in filling
-    ]
-    ids = frozenset(one.id for one in holders)
-    steps: list[Step] = []
-    routed = [entry for entry in observed.routes if any(backend.instance in ids for backend in entry.backends)]
-    if routed and serving is not None:
-        staying = [slot for slot in slots(serving, observed) if slot.instance is None or slot.instance.id not in ids]
-        steps += set_routes(target.app, entries(serving, staying), observed)
-        steps.append(
-            Drain(
-                app=target.app, service=service, instances=tuple(sorted(ids)), timeout=float(target.spec.rollout.drain)
-            )
-        )
-    return steps + [
-        StopInstance(
-            app=target.app,
-            service=service,
-            slot=one.slot,
-            instance=one.id,
-            why=REPLACED,
-            timeout=float(target.spec.services[service].stop),
-        )
-        for one in holders
-    ]
-
-
 def _keep_serving(
-    todo: Todo, serving: Release, target: Release, wanted: Iterable[Slot], observed: Observed, now: float
-) -> None:
-    """The old release is looked after while the new one comes up: its routes follow its instances, and who dies is
-    replaced. A pinned service belongs to the target as soon as that has a container for it."""
-    new = fingerprints(target)
-    taken = {slot.service for slot in wanted if slot.state is not SlotState.ABSENT}
-    taken |= {step.launch.service for step in todo.steps if isinstance(step, StartInstance)}
-    standing = slots(serving, observed)
-    mine = [
+    serving: Release,
+    standing: Sequence[Slot],
+    change: Change,
+    target: Release,
+    wanted: Sequence[Slot],
+    mine: Iterable[Slot],
+    observed: Observed,
+    now: float,
+) -> Todo:
+    """The old release is looked after while the new one comes up: who dies is replaced. What both releases have is the
+    target's as soon as it brings it up (`mine`), and so is a pinned service as soon as the target has taken its volume
+    or port."""
+    prints = fingerprints(target)
+    handled = {(slot.service, prints[slot.service]) for slot in mine}
+    taken = {slot.service for slot in mine if target.spec.services[slot.service].pinned}
+    taken |= {slot.service for slot in wanted if slot.instance is not None and slot.instance.change == change.id}
+    old = fingerprints(serving)
+    kept = [
         slot
         for slot in standing
-        if new.get(slot.service) != fingerprints(serving)[slot.service]
-        and not (serving.spec.services[slot.service].pinned and slot.service in taken)
+        if (slot.service, old[slot.service]) not in handled and not _superseded(serving, slot.service, target, taken)
     ]
-    filling = fill(serving, mine, observed, now)
-    todo.steps += [step for step in filling.steps if step not in todo.steps]
-    todo.later(filling.look_at)
-    if not any(isinstance(step, SetRoutes) for step in todo.steps):
-        todo.steps += set_routes(serving.app, entries(serving, standing), observed)
+    return fill(serving, standing, observed, now, mine=kept, known=[target])
+
+
+def _superseded(serving: Release, service: str, target: Release, taken: Iterable[str]) -> bool:
+    """Whether a pinned service of the old release has given way to one of the target."""
+    spec = serving.spec.services[service]
+    new = target.spec.services
+    return spec.pinned and any(new[name].pinned and (name == service or share(new[name], spec)) for name in taken)
+
+
+def _sweep_left(target: Release, left: list[Instance]) -> list[Step]:
+    """What earlier changes left behind goes now: changes that come faster than they end must not pile up."""
+    stop = {name: float(service.stop) for name, service in target.spec.services.items()}
+    return sweep(target.app, left, why=REPLACED, drain=float(target.spec.rollout.drain), stop=stop)
 
 
 def _proofs(target: Release, wanted: Iterable[Slot], observed: Observed) -> list[Step]:
@@ -230,15 +212,15 @@ def _proofs(target: Release, wanted: Iterable[Slot], observed: Observed) -> list
         instance = slot.instance
         if not spec.routes or instance is None or instance.backend is None or instance.id in observed.proven:
             continue
-        host = spec.parsed_routes[0].host
+        route = spec.parsed_routes[0]
         steps.append(
             ProveInstance(
                 app=target.app,
                 service=slot.service,
                 slot=slot.number,
                 backend=instance.backend,
-                host=host.replace("*.", "www.") if host != "*" else "localhost",
-                path=spec.health.http if spec.health is not None and spec.health.http else "/",
+                host=route.host.replace("*.", "www.") if route.host != "*" else "localhost",
+                path=spec.health.http if spec.health is not None and spec.health.http else route.prefix,
             )
         )
     return steps

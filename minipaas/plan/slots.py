@@ -6,14 +6,14 @@ Containers that fill no slot are surplus; surplus that failed is a scene and is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
 from minipaas.model.observed import Instance, InstanceState, Note, Observed
 from minipaas.model.release import Release
-from minipaas.plan.launches import fingerprints
+from minipaas.plan.launches import Place, places
 
 GOOD_RUN = 60.0
 """Seconds after which an instance that dies counts as a first failure again."""
@@ -35,8 +35,10 @@ class SlotState(StrEnum):
     STARTING = "starting"
     SICK = "sick"
     READY = "ready"
+    ENDING = "ending"
+    """Being stopped. A container that its stop has left behind half-way is stopped again."""
     LIMBO = "limbo"
-    """Being stopped, paused or unknown: look again later."""
+    """Paused or unknown: look again later."""
 
 
 class Slot(Struct, frozen=True, kw_only=True):
@@ -72,22 +74,18 @@ def next_attempt(instance: Instance) -> int:
 
 def slots(release: Release, observed: Observed) -> tuple[Slot, ...]:
     """Every slot of a release, services in start order."""
-    prints = fingerprints(release)
-    instances = observed.of(release.app)
-    return tuple(
-        _slot(service, number, prints[service], instances, observed)
-        for service in release.spec.start_order()
-        for number in range(1, release.spec.services[service].replicas + 1)
-    )
+    here: dict[tuple[str, int], list[Instance]] = {}
+    for one in observed.of(release.app):
+        here.setdefault((one.service, one.slot), []).append(one)
+    return tuple(_slot(place, here.get((place.service, place.slot), ()), observed) for place in places(release))
 
 
-def _slot(service: str, number: int, fingerprint: str, instances: Iterable[Instance], observed: Observed) -> Slot:
-    here = [one for one in instances if (one.service, one.slot) == (service, number)]
-    fitting = [one for one in here if one.fingerprint == fingerprint]
+def _slot(place: Place, here: Sequence[Instance], observed: Observed) -> Slot:
+    fitting = [one for one in here if one.fingerprint == place.fingerprint]
     newest = max(fitting, key=lambda one: (one.running, one.generation), default=None)
     return Slot(
-        service=service,
-        number=number,
+        service=place.service,
+        number=place.slot,
         state=_state(newest, observed),
         instance=newest,
         generation=max((one.generation for one in here), default=0),
@@ -107,7 +105,7 @@ def _state(newest: Instance | None, observed: Observed) -> SlotState:
         note = observed.notes.get(newest.id, Note())
         rebooted = bool(note.boot) and note.boot != observed.boot
         return SlotState.ASLEEP if rebooted or not failed(newest, observed.notes) else SlotState.DEAD
-    return SlotState.LIMBO
+    return SlotState.ENDING if newest.state is InstanceState.STOPPING else SlotState.LIMBO
 
 
 def surplus(app: str, wanted: Iterable[Slot], observed: Observed) -> tuple[Instance, ...]:

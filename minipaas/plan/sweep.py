@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from minipaas.model.observed import Instance, InstanceState
+from minipaas.model.observed import Hook, Instance, InstanceState
 from minipaas.model.steps import Drain, RemoveInstance, Step, StopInstance
 
 REPLACED = "replaced"
 REMOVED = "the app is removed"
 DEFAULT_STOP = 10.0
+_LIVE = (InstanceState.RUNNING, InstanceState.STOPPING)
 
 
-def sweep(app: str, instances: Iterable[Instance], *, why: str, drain: float, stop: dict[str, float]) -> list[Step]:
-    """Steps that end these instances. `drain` and `stop` (by service) in seconds. Limbo is left for the next look."""
-    steps: list[Step] = []
-    running = [one for one in instances if one.state is InstanceState.RUNNING]
-    for service in sorted({one.service for one in running if one.backend is not None}):
-        ids = tuple(sorted(one.id for one in running if one.service == service))
-        steps.append(Drain(app=app, service=service, instances=ids, timeout=drain))
+def sweep(
+    app: str, instances: Collection[Instance], *, why: str, drain: float, stop: dict[str, float], force: bool = False
+) -> list[Step]:
+    """Steps that end these instances. `drain` and `stop` (by service) in seconds. What is paused or unknown is left
+    alone, unless by `force`."""
+    steps = drains(app, instances, drain)
     steps.extend(
         StopInstance(
             app=app,
@@ -28,11 +28,33 @@ def sweep(app: str, instances: Iterable[Instance], *, why: str, drain: float, st
             why=why,
             timeout=stop.get(one.service, DEFAULT_STOP),
         )
-        for one in running
+        for one in instances
+        if one.state in _LIVE
     )
     steps.extend(
         RemoveInstance(app=app, service=one.service, slot=one.slot, instance=one.id, name=one.name)
         for one in instances
-        if one.state in (InstanceState.RUNNING, InstanceState.EXITED, InstanceState.CREATED)
+        if force or one.state is not InstanceState.UNKNOWN
     )
     return steps
+
+
+def drains(app: str, instances: Iterable[Instance], timeout: float) -> list[Step]:
+    """Wait for the requests that are under way on these instances, at most `timeout` seconds a service."""
+    answering: dict[str, list[str]] = {}
+    for one in instances:
+        if one.state is InstanceState.RUNNING and one.backend is not None:
+            answering.setdefault(one.service, []).append(one.id)
+    return [
+        Drain(app=app, service=service, instances=tuple(sorted(ids)), timeout=timeout)
+        for service, ids in sorted(answering.items())
+    ]
+
+
+def end_hooks(app: str, hooks: Iterable[Hook]) -> list[Step]:
+    """Steps that end these hooks' containers, running or not."""
+    return [
+        RemoveInstance(app=app, service=hook.service, slot=0, instance=hook.id, name=hook.name)
+        for hook in hooks
+        if hook.app == app
+    ]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from minipaas.engine.shapes import ListedContainer
-from minipaas.engine.sighting import parse_time, to_instance
+from minipaas.engine.sighting import parse_time, to_hook, to_instance
 from minipaas.model.observed import Instance, InstanceState
 
 # As Podman 4.3.1 gives it, shortened.
@@ -50,6 +50,19 @@ def read(**changes: object) -> Instance | None:
 def read_labels(**changes: str | None) -> Instance | None:
     labels = LISTED["Labels"] | {f"io.minipaas.{key}": value for key, value in changes.items()}  # type: ignore[operator]
     return read(Labels={key: value for key, value in labels.items() if value is not None})
+
+
+def test_an_instance_of_a_change_and_one_of_none() -> None:
+    assert [one and one.change for one in (read_labels(change="7"), read_labels(change=None))] == [7, 0]
+    assert read_labels(change="x") is None
+
+
+def test_hooks_are_told_from_instances() -> None:
+    listed = LISTED | {"Labels": LISTED["Labels"] | {"io.minipaas.kind": "hook", "io.minipaas.change": "7"}}  # type: ignore[operator]
+    hook = to_hook(msgspec.json.decode(msgspec.json.encode(listed), type=ListedContainer))
+    assert hook is not None
+    assert (hook.app, hook.service, hook.change, hook.id) == ("shop", "web", 7, LISTED["Id"])
+    assert to_hook(msgspec.json.decode(msgspec.json.encode(LISTED), type=ListedContainer)) is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from minipaas.model.change import AppDesired, Change, ChangeKind, ChangeState, Desired
 from minipaas.model.launch import Launch, network_name
-from minipaas.model.observed import HealthState, Instance, InstanceState, Note, Observed
+from minipaas.model.observed import HealthState, Hook, Instance, InstanceState, Note, Observed
 from minipaas.model.release import ImageRef, Release
 from minipaas.model.route import Backend, RouteEntry
 from minipaas.model.spec import parse_app_toml
@@ -102,17 +102,23 @@ class World:
         self.history: list[Step] = []
         self.ended: list[Change] = []
         self.broken_hooks: set[str] = set()
+        self.hook_containers: dict[str, Hook] = {}
+        """Those that a killed minipaas left."""
 
     def deploy(self, target: Release, kind: ChangeKind = ChangeKind.DEPLOY) -> None:
         """What the registry does when a bundle is accepted."""
-        if self.change is not None:
-            self.ended.append(replace(self.change, state=ChangeState.SUPERSEDED))
+        self._supersede()
         self.app = target.app
         self.releases[target.digest] = target
         self._begin(kind, ChangeState.ROLLING, target)
 
     def remove(self, *, purge: bool = False) -> None:
+        self._supersede()
         self._begin(ChangeKind.REMOVE, ChangeState.REMOVING, None, purge=purge)
+
+    def _supersede(self) -> None:
+        if self.change is not None:
+            self.ended.append(replace(self.change, state=ChangeState.SUPERSEDED))
 
     def _begin(self, kind: ChangeKind, state: ChangeState, target: Release | None, *, purge: bool = False) -> None:
         self.change = Change(
@@ -139,6 +145,7 @@ class World:
         return Observed(
             boot=self.boot,
             instances=tuple(self.instances.values()),
+            hooks=tuple(self.hook_containers.values()),
             networks=frozenset(self.networks),
             volumes=frozenset(self.volumes),
             images=frozenset(self.images),
@@ -200,6 +207,7 @@ class World:
                 self.networks.add(network_name(step.app))
             case RemoveNetwork():
                 assert not self.instances, "a network is removed while containers are in it"
+                assert not self.hook_containers, "a network is removed while hooks are in it"
                 self.networks.discard(network_name(step.app))
             case EnsureVolume():
                 self.volumes.add(step.volume)
@@ -216,6 +224,7 @@ class World:
             case WakeInstance():
                 one = self.instances[step.instance]
                 assert not one.running, "a running container is started again"
+                self._alone(self.launches[one.id])
                 self.instances[one.id] = replace(
                     one, state=InstanceState.RUNNING, health=HealthState.STARTING, started=self.now, finished=None
                 )
@@ -242,6 +251,8 @@ class World:
                 self.notes[one.id] = Note(boot=self.boot, stopped=step.why)
                 self.instances[one.id] = replace(one, state=InstanceState.EXITED, exit_code=0, finished=self.now)
                 self.proven.discard(one.id)
+            case RemoveInstance() if step.slot == 0:
+                self.hook_containers.pop(step.instance)
             case RemoveInstance():
                 one = self.instances.pop(step.instance)
                 assert not one.running, "a running container is removed"
@@ -256,11 +267,7 @@ class World:
         assert network_name(launch.app) in self.networks, "started without its network"
         assert self.volumes.issuperset(launch.volumes), "started without its volume"
         assert all(one.name != launch.name for one in self.instances.values()), "a container name is taken"
-        for one in self.instances.values():
-            shared = set(self.launches[one.id].volumes) & set(launch.volumes)
-            assert not (one.running and shared), f"{launch.name} and {one.name} write the volume {shared} at once"
-            ports = set(self.launches[one.id].published) & set(launch.published)
-            assert not (one.running and ports), f"{launch.name} and {one.name} publish {ports} at once"
+        self._alone(launch)
         key = sha(launch.name + str(len(self.history)))
         self.launches[key] = launch
         self.notes[key] = Note(boot=self.boot)
@@ -274,12 +281,20 @@ class World:
             slot=launch.slot,
             generation=launch.generation,
             attempt=launch.attempt,
+            change=launch.change,
             state=InstanceState.RUNNING,
             health=HealthState.STARTING,
             created=self.now,
             started=self.now,
             backend=Backend(key, "127.0.0.1", 20000 + len(self.launches)) if launch.port else None,
         )
+
+    def _alone(self, launch: Launch) -> None:
+        for one in self.instances.values():
+            shared = set(self.launches[one.id].volumes) & set(launch.volumes)
+            assert not (one.running and shared), f"{launch.name} and {one.name} write the volume {shared} at once"
+            ports = set(self.launches[one.id].published) & set(launch.published)
+            assert not (one.running and ports), f"{launch.name} and {one.name} publish {ports} at once"
 
     def _finish(self, step: FinishChange) -> None:
         assert self.change is not None
