@@ -1,7 +1,7 @@
 """Bring one release's slots to life and keep its routes true: what settled apps, rollouts and reverts share.
 
-What always holds: an instance that runs is not stopped for a successor whose image is not there; nothing starts beside
-a holder of its volume or host port; what can be started at once does not wait for what cannot.
+What always holds: nothing starts beside a holder of its volume or host port; neither a holder nor a sick instance is
+stopped for a successor whose image is not there; what can be started at once does not wait for what cannot.
 """
 
 from __future__ import annotations
@@ -81,30 +81,33 @@ def fill(
     releases whose containers may be there. Within a change, failures from before it are history, not a reason to
     wait."""
     todo = Todo()
-    coming: dict[int, tuple[Slot, Step]] = {}
+    coming: list[tuple[Slot, StartInstance | WakeInstance]] = []
     pulls: dict[str, Step] = {}
     for slot in wanted if mine is None else mine:
         step = _fill_slot(release, slot, observed, now, change, todo)
         if step is not None:
-            coming[len(coming)] = (slot, step)
+            coming.append((slot, step))
         if slot.state is SlotState.SICK or isinstance(step, StartInstance):
             pulls.update(_pull(release, slot.service, observed))
-    blockers = holders(release, wanted, [slot for slot, _ in coming.values()], observed, (release, *known))
+    able = [slot for slot, step in coming if isinstance(step, WakeInstance) or step.launch.image in observed.images]
+    blockers = holders(release, wanted, able, observed, (release, *known))
     todo.leaving = {one.id for one in blockers}
     todo.slow += drains(release.app, blockers, float(release.spec.rollout.drain))
     todo.slow += [_make_way(release, one) for one in blockers]
     todo.slow += pulls.values()
-    todo.quick += _prepare(release, [step for _, step in coming.values()], observed)
-    for slot, step in coming.values():
-        lacks_image = isinstance(step, StartInstance) and step.launch.image not in observed.images
-        waits = lacks_image or (blockers and release.spec.services[slot.service].pinned)
-        (todo.after if waits else todo.quick).append(step)
+    todo.quick += _prepare(release, [step for _, step in coming], observed)
+    for slot, step in coming:
+        pinned = release.spec.services[slot.service].pinned
+        if slot in able:
+            (todo.after if blockers and pinned else todo.quick).append(step)
+        elif not pinned:  # a pinned one asks again, when its image is there, who is in its way
+            todo.after.append(step)
     return todo
 
 
 def _fill_slot(
     release: Release, slot: Slot, observed: Observed, now: float, change: int | None, todo: Todo
-) -> Step | None:
+) -> StartInstance | WakeInstance | None:
     """The step that brings a slot to life, if one is due now; else `todo` learns what else is to be done or awaited."""
     instance = slot.instance
     match slot.state:

@@ -94,3 +94,15 @@ def test_the_way_back_of_a_pinned_service_is_kept_while_changes_come_and_go() ->
     world.deploy(app("9", 9, db=DATA % ("9", "dies")))
     world.settle()
     assert world.instances[first].running, "the very container, woken"
+
+
+def test_a_pinned_service_is_not_stopped_before_its_successor_has_its_image() -> None:
+    world = World()
+    world.deploy(app("1", 1, db=DATA % ("1", "well")))
+    world.settle()
+    mark = len(world.history)
+    world.images.clear()
+    world.deploy(app("2", 2, db=DATA % ("2", "well")))
+    world.settle()
+    kinds = [type(step).__name__ for step in world.history[mark:]]
+    assert kinds.index("PullImage") < kinds.index("StopInstance") < kinds.index("StartInstance")
