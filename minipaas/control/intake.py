@@ -88,7 +88,7 @@ class Intake:
             raise Refused(
                 "cannot accept a bundle: this box trusts nobody yet",
                 hint="give it the author's root: minipaas trust add root.json",
-                code="trust.none",
+                code="root.none",
             )
         return Trust(
             root=roots[-1],

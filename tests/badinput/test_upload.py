@@ -161,11 +161,11 @@ def test_a_box_that_trusts_nobody(tmp_path) -> None:
         file = tmp_path / "shop.bundle"
         file.write_bytes(fresh().build())
         answer = new.put(file.read_bytes())
-        assert (answer.status, answer.kind, answer.code) == (422, "refused", "trust.none")
+        assert (answer.status, answer.kind, answer.code) == (422, "refused", "root.none")
         said = new.cli("deploy", file)
         told(said, 3, "cannot accept a bundle: this box trusts nobody yet")
         assert said.hint == "give it the author's root: minipaas trust add root.json"
-        assert [row["result"] for row in new.audit()] == [f"refused: trust.none: {answer.message}"] * 2
+        assert [row["result"] for row in new.audit()] == [f"refused: root.none: {answer.message}"] * 2
         assert not [file for file in (new.data / "blobs").rglob("*") if file.is_file()]
         assert new.fake.containers == {}
 
