@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,12 +112,11 @@ def test_a_container_that_podman_will_not_start(mine: LiveBox) -> None:
     assert mine.get() == (200, "minipaas-shop-web-1-1")
 
 
-def test_a_published_port_that_another_program_has(mine: LiveBox, port: int) -> None:
-    import socket
-
+def test_a_published_port_that_another_program_has(mine: LiveBox) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
+        port = taken.getsockname()[1]
         text = toml("radio", "1.0", routes="", extra=f'ports = ["127.0.0.1:{port}:80"]')
         file = mine.directory / "radio.bundle"
         file.write_bytes(forge("radio", "1.0", 1, app_toml=text).build())
