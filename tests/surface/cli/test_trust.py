@@ -101,7 +101,14 @@ def test_what_is_not_a_root(keys, minipaas):
 
 
 def root_view(**given):
-    plain = {"version": 1, "epoch": 1, "expires": "2036-01-01T00:00:00Z", "expired": False, "keys": ("k" * 64,)}
+    plain = {
+        "version": 1,
+        "epoch": 1,
+        "expires": "2036-01-01T00:00:00Z",
+        "expires_at": 2082758400.0,
+        "expired": False,
+        "keys": ("k" * 64,),
+    }
     return wire.RootView(**plain | {"threshold": 1, "root_keys": ("r" * 64,), "root_threshold": 1} | given)
 
 
