@@ -115,7 +115,12 @@ def descriptor(media_type: str, data: bytes, title: str = "") -> Descriptor:
     return Descriptor(media_type=media_type, digest=digest_of(data), size=len(data), annotations=annotations)
 
 
-def artifact(kind: str, layers: tuple[Descriptor, ...], subject: Descriptor | None = None) -> Manifest:
+def artifact(
+    kind: str,
+    layers: tuple[Descriptor, ...],
+    subject: Descriptor | None = None,
+    annotations: dict[str, str] | None = None,
+) -> Manifest:
     """A manifest for something that is not an image."""
     return Manifest(
         schema_version=2,
@@ -124,6 +129,7 @@ def artifact(kind: str, layers: tuple[Descriptor, ...], subject: Descriptor | No
         config=EMPTY_DESCRIPTOR,
         layers=layers,
         subject=subject,
+        annotations=annotations or {},
     )
 
 

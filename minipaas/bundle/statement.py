@@ -23,6 +23,8 @@ STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://minipaas.dev/release/v1"
 BUNDLE_SUBJECT: Final = "bundle"
 SERVICE_SUBJECT: Final = "service/"
+ORDER_ANNOTATION: Final = "dev.minipaas.order"
+IMAGE_ANNOTATION: Final = "dev.minipaas.image."
 MAX_COUNT: Final = 2**53 - 1
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 _TIME_FORM: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -86,6 +88,14 @@ class Statement(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknow
             for name, digest in self.subjects.items()
             if name.startswith(SERVICE_SUBJECT)
         }
+
+
+def identity(epoch: int, sequence: int, services: dict[str, str]) -> dict[str, str]:
+    """The annotations that make a bundle manifest that of one release: its place in the order, and the image manifest
+    (`sha256:<hex>`) of every service. Without them, releases with equal files would share one digest."""
+    return {ORDER_ANNOTATION: f"{epoch}.{sequence}"} | {
+        IMAGE_ANNOTATION + service: digest for service, digest in services.items()
+    }
 
 
 def build(bundle: str, services: dict[str, str], predicate: Predicate) -> bytes:

@@ -12,7 +12,7 @@ refusal (codes in `refusal.RULES`):
  5. Statement: a release statement about this bundle manifest, made for no newer root, of the root's epoch.
  6. App: app.toml is there, parses, and names the statement's app and version.
  7. Services: each service of app.toml is a subject, each subject is a service, and the index lists its image under its
-    name.
+    name; the bundle manifest's annotations name the same images, epoch and sequence, so that one digest is one release.
  8. Images: config and uncompressed layers agree (diffIDs), and are for this box's platform.
  9. Nothing else: every blob is reached from what is signed, the signatures or the root chain; the index tags the
     signed images as signed and says nothing more.
@@ -151,6 +151,7 @@ def check_release(
     """Rules 6 to 9: the bundle holds what the statement says, and nothing else. Raises Refused."""
     spec = _check_app(metadata, outline, signed, metadata.name)
     _check_services(spec, outline, signed.services, metadata.name)
+    _check_identity(outline, signed, metadata.name)
     images = _check_images(metadata, outline, signed, platform, metadata.name)
     _check_nothing_else(metadata, outline, images, metadata.name)
     return spec, images
@@ -183,6 +184,13 @@ def _check_services(spec: AppSpec, outline: Outline, services: dict[str, str], w
         entry = outline.entries.get(name)
         if entry is None or entry.digest != services[name]:
             raise refuse(what, "bundle.service", f"index.json gives {name} another image than the signature")
+
+
+def _check_identity(outline: Outline, signed: Statement, what: str) -> None:
+    predicate = signed.predicate
+    identity = statement.identity(predicate.epoch, predicate.sequence, signed.services)
+    if outline.bundle_manifest.annotations != identity:
+        raise refuse(what, "bundle.manifest", "its bundle manifest names other images or another sequence")
 
 
 def _check_images(

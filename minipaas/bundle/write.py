@@ -145,7 +145,6 @@ def _plan(contents: Contents, signers: Sequence[SigningKey]) -> _Plan:
         files.append(oci.descriptor(oci.SBOM, keep(contents.sbom), "sbom.cdx.json"))
     if contents.provenance is not None:
         files.append(oci.descriptor(oci.PROVENANCE, keep(contents.provenance), "provenance.json"))
-    bundle = listing(keep(oci.encode(oci.artifact(oci.BUNDLE, tuple(files)))), oci.BUNDLE)
     chain = tuple(oci.descriptor(oci.TUF_ROOT, keep(raw), f"{n}.root.json") for n, raw in enumerate(contents.roots, 1))
     chain_manifest = listing(keep(oci.encode(oci.artifact(oci.ROOT, chain))), oci.ROOT)
     images: dict[str, Descriptor] = {}
@@ -153,9 +152,13 @@ def _plan(contents: Contents, signers: Sequence[SigningKey]) -> _Plan:
     for service, image in sorted(contents.images.items()):
         images[service] = _image(service, image, keep)
         layers |= {layer.digest: layer for layer in image.layers}
+    services = {service: listed.digest for service, listed in images.items()}
+    identity = statement.identity(root.epoch, contents.sequence, services)
+    manifest = oci.artifact(oci.BUNDLE, tuple(files), annotations=identity)
+    bundle = listing(keep(oci.encode(manifest)), oci.BUNDLE)
     payload = statement.build(
         bundle.digest,
-        {service: listed.digest for service, listed in images.items()},
+        services,
         statement.Predicate(
             app=spec.app.name,
             version=spec.app.version,

@@ -19,7 +19,7 @@ from minipaas.model.config import LimitsConfig
 from minipaas.model.errors import Deadline, MinipaasError, NoSpace, Refused
 from minipaas.model.units import Duration, human_bytes
 from minipaas.registry.blobs import BlobStore
-from minipaas.registry.clashes import refuse_clashes, refuse_twin
+from minipaas.registry.clashes import refuse_clashes
 from minipaas.registry.registry import Registry
 from minipaas.registry.trust import numbered
 
@@ -102,9 +102,6 @@ class Intake:
         def admit(verdict: Verdict) -> None:
             """Whether there is room, and routes and ports are free, decided before the first layer arrives."""
             refuse_clashes(verdict.release, desired)
-            for app in desired.apps:
-                for known in (app.serving, app.good, app.target):
-                    refuse_twin(verdict.release, known)
             new = sum(size for digest, size in verdict.descriptors.items() if not has(digest))
             needed, free = COPIES * new + self._limits.reserve, self._blobs.free_bytes()
             if needed > free:

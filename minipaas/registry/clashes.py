@@ -42,21 +42,6 @@ def refuse_clashes(wanted: Release, desired: Desired) -> None:
                         )
 
 
-def refuse_twin(wanted: Release, known: Release | None) -> None:
-    """Raises Conflict(release.twin) when a release of the same digest has other images or another place in the order.
-    The digest is that of the bundle manifest, which need not mention them; what was accepted under it stays what it
-    was."""
-    if known is None or known.digest != wanted.digest:
-        return
-    if (known.images, known.order) != (wanted.images, wanted.order):
-        raise Conflict(
-            f"cannot accept {wanted.app} {wanted.version}: sequence {known.sequence} was accepted with the same bundle "
-            "manifest, and other images or another sequence",
-            hint="build it again with `minipaas bundle build`: the provenance that it adds tells releases apart",
-            code="release.twin",
-        )
-
-
 def _routes(release: Release) -> Iterator[tuple[str, Route]]:
     for name, service in release.spec.services.items():
         for route in service.parsed_routes:

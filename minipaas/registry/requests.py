@@ -11,7 +11,7 @@ from minipaas.model.change import Change, ChangeKind
 from minipaas.model.errors import Conflict, Missing, Refused
 from minipaas.model.release import Release
 from minipaas.registry import apps, audit, changes, releases, trust
-from minipaas.registry.clashes import refuse_clashes, refuse_twin
+from minipaas.registry.clashes import refuse_clashes
 from minipaas.registry.limits import REMOVE_DEADLINE
 from minipaas.registry.releases import ReleaseRow
 
@@ -27,7 +27,7 @@ def accept(
     now: float,
 ) -> Change:
     """Take in a verified release and begin to deploy it. `trusted_root` is the version of the newest root that the
-    verification started from. Raises Conflict(root.moved, root.fork, route.taken, port.taken, release.twin),
+    verification started from. Raises Conflict(root.moved, root.fork, route.taken, port.taken),
     Refused(root.gap, release.downgrade, release.below_floor, release.number)."""
     if trusted_root is not None and trust.newest_root(db) != trusted_root:
         raise Conflict(
@@ -37,7 +37,6 @@ def accept(
         )
     add_roots(db, [trust.numbered(root) for root in new_roots], actor=actor, origin=origin, now=now)
     trust.refuse_downgrade(db, release)
-    refuse_twin(release, releases.known(db, release.digest))
     releases.put(db, release, now)
     trust.raise_floor(db, release)
     refuse_clashes(release, apps.desired(db))

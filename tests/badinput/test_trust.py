@@ -68,6 +68,12 @@ def _swapped_in_the_index() -> Forge:
     return bent
 
 
+def _manifest(annotation: str, value: str) -> Forge:
+    bent = forge()
+    bent.identity = {annotation: value}
+    return bent
+
+
 def _subject(name: str, digest: str) -> Forge:
     bent = fresh()
     bent.subjects = {name: digest}
@@ -100,6 +106,16 @@ SIGNED: dict[str, tuple[Callable[[], Forge], str, str]] = {
         lambda: _subject("service/web", "sha256:" + "7" * 64),
         "bundle.service",
         "the image of web is missing",
+    ),
+    "a bundle manifest of other images": (
+        lambda: _manifest("dev.minipaas.image.web", "sha256:" + "7" * 64),
+        "bundle.manifest",
+        "names other images or another sequence",
+    ),
+    "a bundle manifest of another sequence": (
+        lambda: _manifest("dev.minipaas.order", "1.7"),
+        "bundle.manifest",
+        "names other images or another sequence",
     ),
     "an image for another machine": (
         lambda: forge(platform="linux/s390x"),
@@ -138,13 +154,6 @@ def _predicate(**fields: object) -> Forge:
 def test_order(box: LiveBox, name: str) -> None:
     make, code, words = ORDER[name]
     refused(box, make().build(), code, words)
-
-
-def test_another_image_under_the_same_manifest(box: LiveBox) -> None:
-    """app.toml is the same, so the bundle manifest is; the box does not take one for the other."""
-    for sequence in (200, 201):
-        data = fresh(version="2.0", sequence=sequence, min_sequence=150).build()
-        refused(box, data, "release.twin", "other images or another sequence", kind="conflict", status=409)
 
 
 BACK = {

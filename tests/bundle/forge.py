@@ -82,6 +82,8 @@ class Forge:
             "rootVersion": len(self.roots),
             "issued": "2025-10-09T08:53:20Z",
         }
+        self.identity: dict[str, str] = {}
+        """Annotations of the bundle manifest that are added or replaced; an empty one is taken away."""
         self.subjects: dict[str, str] = {}
         """Subjects that are added or replaced; an empty digest takes one away."""
         self.signed: Callable[[int, bytes], bytes] = lambda number, payload: payload
@@ -108,10 +110,14 @@ class Forge:
         files = [oci.descriptor("text/plain", keep(b"nothing"))]
         if self.app_toml is not None:
             files.append(oci.descriptor(oci.APP_TOML, keep(self.app_toml)))
-        bundle = listing(keep(oci.encode(oci.artifact(oci.BUNDLE, tuple(files)))), oci.BUNDLE)
         chain = tuple(oci.descriptor(oci.TUF_ROOT, keep(root)) for root in self.roots)
         root = listing(keep(oci.encode(oci.artifact(oci.ROOT, chain))), oci.ROOT)
         images = {service: self._image(service, image, keep) for service, image in self.images.items()}
+        identity = {"dev.minipaas.order": f"{self.predicate.get('epoch')}.{self.predicate.get('sequence')}"}
+        identity |= {f"dev.minipaas.image.{service}": listed.digest for service, listed in images.items()}
+        identity = {name: value for name, value in (identity | self.identity).items() if value}
+        manifest = oci.artifact(oci.BUNDLE, tuple(files), annotations=identity)
+        bundle = listing(keep(oci.encode(manifest)), oci.BUNDLE)
         signatures = self._signatures(bundle, images, keep)
         entries = self.index([bundle, root, *signatures, *images.values()])
         index = self.index_bytes(layout.build_index(entries))

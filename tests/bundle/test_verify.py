@@ -386,6 +386,15 @@ def test_the_unsigned_index_cannot_swap_images() -> None:
     assert refusal(forge).code == "bundle.service"
 
 
+@pytest.mark.parametrize(
+    "identity", [{"dev.minipaas.order": "1.2"}, {"dev.minipaas.image.web": "sha256:" + 64 * "2"}, {"more": "words"}]
+)
+def test_the_bundle_manifest_is_that_of_one_release(identity: dict[str, str]) -> None:
+    forge = Forge()
+    forge.identity = identity
+    assert refusal(forge).code == "bundle.manifest"
+
+
 def test_services_may_share_an_image() -> None:
     image = make_image(tar_layer({"hello": b"hi"}))
     verdict = accept(Forge(services=("web", "worker"), images={"web": image, "worker": image}))
@@ -444,6 +453,7 @@ def test_compressed_layers_are_refused() -> None:
 def test_an_image_that_no_service_has() -> None:
     forge = Forge(services=("web", "db"), app_toml=make_app_toml())
     forge.subjects = {"service/db": ""}
+    forge.identity = {"dev.minipaas.image.db": ""}
     assert refusal(forge).code == "bundle.extra_blob"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from minipaas.model.errors import Conflict
@@ -67,17 +66,3 @@ async def test_an_app_that_is_being_removed_holds_nothing(registry: Registry) ->
     await serve(registry, app("first", routes=("a.local",), ports=("80:80",)))
     await registry.remove("first", purge=False, **WHO, now=1.0)
     await accept(registry, app("second", routes=("a.local",), ports=("80:80",)))
-
-
-@pytest.mark.parametrize("sequence", [1, 2])
-async def test_one_digest_is_one_release(registry: Registry, sequence: int) -> None:
-    """A bundle manifest need not mention the images: what was accepted under its digest is not replaced in silence."""
-    first, other = release(1), release(sequence, salt="other")
-    await serve(registry, first)
-    twin = msgspec.structs.replace(other, digest=first.digest)
-    with pytest.raises(Conflict) as caught:
-        await accept(registry, twin)
-    assert caught.value.code == "release.twin"
-    assert (await registry.release(first.digest)) == first
-    assert (await registry.floors())["shop"].sequence == 1
-    await accept(registry, first)
