@@ -180,6 +180,19 @@ def test_hardened_as_seen_from_inside(box: Box, hello: HelloBundles, podman: Pri
     assert "ro" in table["/"][3].split(",")
 
 
+def test_a_command_can_be_the_health_check(box: Box, hello: HelloBundles, podman: PrivatePodman) -> None:
+    check = {"command": ["sh", "-c", "echo asked; ! [ -e /tmp/sick ]"], "interval": "500ms", "retries": 2}
+    box.cli("deploy", hello(web={"health": check, "replicas": 1}))
+    first = next(iter(podman.containers("hello")))
+    podman.run("exec", first, "touch", "/tmp/sick")
+    wait_for("the sick one is replaced", lambda: _healthy_names(box) - {first}, seconds=30)
+    assert podman.containers("hello")[first]["State"]["Running"] is False  # type: ignore[index]
+
+
+def _healthy_names(box: Box) -> set[str]:
+    return {one["name"] for one in box.app("hello")["services"][0]["instances"] if one["health"] == "healthy"}
+
+
 def test_published_only_on_loopback(box: Box, hello: HelloBundles, podman: PrivatePodman) -> None:
     box.cli("deploy", hello())
     for row in podman.containers("hello").values():
