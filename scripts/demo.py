@@ -86,7 +86,9 @@ def _run(stack: contextlib.ExitStack, once: bool) -> None:
     if once:
         return
     _invite(box)
-    signal.pause()
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    say()
 
 
 def _deploy(box: Box, bundle: Path) -> None:
