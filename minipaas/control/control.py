@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 COLLECT_EVERY = 3600.0
 """Seconds between garbage collections that nothing else has asked for."""
+FOLLOW_RETRY = 10.0
 MAX_LOG_LINES = 2000
 
 
@@ -151,21 +152,26 @@ class Control:
         return found
 
     async def _audit_refusal(self, actor: str, action: str, subject: str, origin: str, error: MinipaasError) -> None:
+        """Write down who was refused what. Never fails: the refusal itself matters more."""
         word = "refused" if isinstance(error, Refused) else "failed"
-        await self.registry.audit(
-            actor=actor,
-            action=action,
-            subject=subject,
-            origin=origin,
-            result=f"{word}: {error.code}: {error.message}",
-            now=time.time(),
-        )
+        result = f"{word}: {error.code}: {error.message}"
+        try:
+            await self.registry.audit(
+                actor=actor, action=action, subject=subject, origin=origin, result=result, now=time.time()
+            )
+        except MinipaasError as failure:
+            log.warning("cannot audit that %s by %s was %s: %s", action, actor, result, failure.message)
 
     async def _follow_changes(self) -> None:
         """Every ended change may leave something to collect."""
         version, active = self.registry.version, frozenset[int]()
         while True:
-            desired = await self.registry.desired()
+            try:
+                desired = await self.registry.desired()
+            except MinipaasError as error:
+                log.warning("cannot follow changes: %s", error.message)
+                await asyncio.sleep(FOLLOW_RETRY)
+                continue
             now_active = frozenset(app.change.id for app in desired.apps if app.change is not None)
             if active - now_active:
                 self._collect.set()
@@ -180,6 +186,9 @@ class Control:
                 await self._garbage.collect(self.observed)
             except MinipaasError as error:
                 log.warning("cannot collect garbage: %s", error.message)
+            except Exception:
+                # What cannot be collected costs space; to stop the box for it would cost more.
+                log.exception("cannot collect garbage")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(COLLECT_EVERY):
                     await self._collect.wait()

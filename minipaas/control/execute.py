@@ -7,6 +7,7 @@ claims is written after the deed (a change's state).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Protocol, assert_never
 
@@ -15,8 +16,8 @@ from msgspec.structs import replace
 from minipaas.engine.engine import Engine
 from minipaas.engine.hook import hook_name
 from minipaas.ingress.ingress import Ingress
-from minipaas.model.change import ChangeKind, ChangeState
-from minipaas.model.errors import Deadline, EngineDown, EngineError, MinipaasError
+from minipaas.model.change import Change, ChangeKind, ChangeState
+from minipaas.model.errors import Conflict, Deadline, EngineDown, EngineError, MinipaasError, NoSpace
 from minipaas.model.route import RouteEntry
 from minipaas.model.steps import (
     Drain,
@@ -41,11 +42,15 @@ from minipaas.model.steps import (
 from minipaas.plan.lifecycle import Event, advance
 from minipaas.registry.registry import Registry
 
+log = logging.getLogger(__name__)
+
 PROOF_PATIENCE = 10.0
 """Seconds within which an instance that calls itself healthy has to answer through the ingress."""
 PROOF_TIMEOUT = 5.0
 PROOF_PAUSE = 0.1
 LOG_LINES = 20
+NEVER_RAN = ("configured", "created", "initialized")
+"""Podman's words for a container that was never started. One that can't be is no scene, and would be tried for ever."""
 SUPERSEDED = "superseded"
 """The message of a cancellation that ends a step for good, not only until the box runs again."""
 
@@ -79,6 +84,8 @@ class Executor:
         self._ingress = ingress
         self._images = images
         self.proven: set[str] = set()
+        self._changing = asyncio.Lock()
+        """Held from reading a change to writing its next state: an app's two lanes must not undo each other's."""
 
     async def execute(self, step: Step) -> None:
         """Do one step. Raises EngineError when Podman fails, Broke when the change has failed with it."""
@@ -138,8 +145,9 @@ class Executor:
         if result.exit_code != 0:
             reason = f"the release hook of {step.service} exited with code {result.exit_code}"
             raise Broke(reason, output=result.output_tail)
-        change = await self._registry.change(step.change)
-        await self._registry.save_change(replace(change, hooks_done=(*change.hooks_done, step.service)))
+        async with self._changing:
+            change = await self._registry.change(step.change)
+            await self._registry.save_change(replace(change, hooks_done=(*change.hooks_done, step.service)))
 
     async def _end_hook(self, name: str) -> None:
         container = await self._engine.find(name)
@@ -148,7 +156,7 @@ class Executor:
 
     async def _start(self, step: StartInstance) -> None:
         instance = await self._engine.create(step.launch)
-        await self._registry.note(instance, boot=self._engine.info.boot)
+        await self._note_start(instance)
         try:
             await self._engine.start(instance)
         except EngineDown:
@@ -162,8 +170,23 @@ class Executor:
     async def _wake(self, step: WakeInstance) -> None:
         # With this note a container that does not start counts as dead, and is replaced.
         self.proven.discard(step.instance)
-        await self._registry.note(step.instance, boot=self._engine.info.boot, stopped="")
-        await self._engine.start(step.instance)
+        await self._note_start(step.instance)
+        try:
+            await self._engine.start(step.instance)
+        except EngineDown:
+            raise
+        except EngineError:
+            if (await self._engine.inspect(step.instance)).state.status in NEVER_RAN:
+                await self._engine.remove(step.instance, step.name)
+                await self._registry.drop_notes([step.instance])
+            raise
+
+    async def _note_start(self, instance: str) -> None:
+        try:
+            await self._registry.note(instance, boot=self._engine.info.boot, stopped="")
+        except NoSpace as full:
+            # Without the note an end by a reboot looks like a failure; without the start an app is down.
+            log.warning("cannot note that %s is started: %s", instance[:12], full.message)
 
     async def _prove(self, step: ProveInstance) -> None:
         until = time.monotonic() + PROOF_PATIENCE
@@ -190,16 +213,29 @@ class Executor:
             await asyncio.sleep(PROOF_PAUSE)
 
     async def _switch(self, step: SwitchRelease) -> None:
-        self._ingress.set_app(step.app, step.entries)
-        change = await self._registry.change(step.change)
-        await self._registry.save_change(advance(change, Event.SWITCHED, time.time()), serving=step.release)
+        async with self._changing:
+            change = await self._active(step.change)
+            self._ingress.set_app(step.app, step.entries)
+            await self._registry.save_change(advance(change, Event.SWITCHED, time.time()), serving=step.release)
+
+    async def _active(self, change: int) -> Change:
+        """The change as it stands. Raises Conflict(change.ended) when another has superseded it."""
+        found = await self._registry.change(change)
+        if not found.state.active:
+            raise Conflict(
+                f"cannot go on with change {change} of {found.app}: it has ended already ({found.state})",
+                code="change.ended",
+            )
+        return found
 
     async def _revert(self, step: RevertChange) -> None:
-        change = await self._registry.change(step.change)
         reason = step.reason
         if step.culprit is not None:
             reason = "\n".join([reason, *await self._last_words(step.culprit)])
-        await self._registry.save_change(advance(change, Event.BROKE, time.time(), reason))
+        async with self._changing:
+            change = await self._active(step.change)
+            if change.state is not ChangeState.REVERTING:  # both lanes may have met the end of the rollout
+                await self._registry.save_change(advance(change, Event.BROKE, time.time(), reason))
 
     async def _last_words(self, instance: str) -> list[str]:
         try:
@@ -208,10 +244,17 @@ class Executor:
             return [f"(its log cannot be read: {error.message})"]
 
     async def _finish(self, step: FinishChange) -> None:
-        change = await self._registry.change(step.change)
+        async with self._changing:
+            await self._end_change(step)
+
+    async def _end_change(self, step: FinishChange) -> None:
+        change = await self._active(step.change)
         ended = advance(change, Event(step.event), time.time(), step.reason)
         if change.kind is ChangeKind.REMOVE:
-            await self._registry.save_change(ended, forget_app=True)
+            if ended.state is ChangeState.DONE:
+                await self._registry.save_change(ended, forget_app=True)
+            else:
+                await self._registry.save_change(ended, serving=None, good=None)
         elif ended.state is ChangeState.DONE:
             await self._registry.save_change(ended, serving=change.target, good=change.target)
         else:

@@ -95,6 +95,7 @@ class WakeInstance(Struct, frozen=True, kw_only=True, tag=True):
     service: str
     slot: int
     instance: str
+    name: str
 
     @property
     def title(self) -> str:

@@ -119,7 +119,9 @@ def _fill_slot(
         case SlotState.ABSENT:
             return _start(release, slot, 0, change)
         case SlotState.ASLEEP if instance is not None:
-            return WakeInstance(app=release.app, service=slot.service, slot=slot.number, instance=instance.id)
+            return WakeInstance(
+                app=release.app, service=slot.service, slot=slot.number, instance=instance.id, name=instance.name
+            )
         case SlotState.ENDING if instance is not None:
             todo.slow.append(stop(release, slot, observed.notes.get(instance.id, Note()).stopped or STOPPING))
             return None
