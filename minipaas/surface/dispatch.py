@@ -125,6 +125,7 @@ async def harden(request: web.Request, response: web.StreamResponse) -> None:
     """Put the security headers on every answer (a signal: also on streams and errors)."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "minipaas"  # and not which Python and which aiohttp
 
 
 async def _body(request: web.Request, row: Row, limits: Limits) -> object:
