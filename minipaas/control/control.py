@@ -100,7 +100,8 @@ class Control:
         try:
             change = await self._intake.accept(stream, length, actor=actor, origin=origin, by_signature=by_signature)
         except MinipaasError as error:
-            await self._audit_refusal(actor, "deploy", "a bundle", origin, error)
+            if error.code != "upload.busy":  # it comes again by itself
+                await self._audit_refusal(actor, "deploy", "a bundle", origin, error)
             raise
         self.wake()
         return change
@@ -163,7 +164,7 @@ class Control:
             log.warning("cannot audit that %s by %s was %s: %s", action, actor, result, failure.message)
 
     async def _follow_changes(self) -> None:
-        """Every ended change may leave something to collect."""
+        """Whoever began a change, it is looked at now; every ended change may leave something to collect."""
         version, active = self.registry.version, frozenset[int]()
         while True:
             try:
@@ -173,6 +174,8 @@ class Control:
                 await asyncio.sleep(FOLLOW_RETRY)
                 continue
             now_active = frozenset(app.change.id for app in desired.apps if app.change is not None)
+            if active != now_active:
+                self.wake()
             if active - now_active:
                 self._collect.set()
             active = now_active

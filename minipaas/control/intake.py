@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from minipaas.bundle.limits import Limits
@@ -28,12 +31,23 @@ log = logging.getLogger(__name__)
 MARGIN = 60.0
 """Seconds that the reader of an upload waits longer than its sender may be silent."""
 READ_AHEAD = 1024 * 1024
+AT_ONCE = 2
+"""Uploads under way at the same time; each has a thread and some megabytes of memory."""
+BY_SIGNATURE = 1
+"""Of these, those for which nothing but a signature speaks: strangers must not keep an operator from deploying."""
+WAITING = 16
+"""Uploads that may wait for their turn."""
+TURN = 20.0
+"""Seconds that they wait for it."""
+UNVERIFIED = 120.0
+"""Seconds in which an upload by signature must have shown its signature."""
 COPIES = 2
 """A new layer lies on disk twice: in the blob store and unpacked in Podman's."""
 
 
 class Intake:
-    """Accepts bundles. One `store` lock keeps garbage collection away between storing blobs and accepting them."""
+    """Accepts bundles, a few at a time. One `store` lock keeps garbage collection away between storing blobs and
+    accepting them."""
 
     def __init__(self, registry: Registry, blobs: BlobStore, limits: LimitsConfig, platform: str) -> None:
         self._registry = registry
@@ -41,19 +55,57 @@ class Intake:
         self._limits = limits
         self._platform = platform
         self.store = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._strangers = asyncio.Semaphore(BY_SIGNATURE)
+        self._waiting = 0
 
     async def accept(
         self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool
     ) -> Change:
-        """Take in one bundle. `length` in bytes, or None. Raises Refused, NoSpace, Deadline: nothing is kept."""
+        """Take in one bundle. `length` in bytes, or None. Raises Refused, NoSpace, Deadline, and MinipaasError
+        (upload.busy) when others come first: nothing is kept."""
         if length is not None and length > self._limits.bundle:
             raise self._too_large()
+        async with contextlib.AsyncExitStack() as turns:
+            await self._turn(turns, by_signature)
+            verdict, change = await self._take_in(stream, actor=actor, origin=origin, by_signature=by_signature)
+        await self._warn(verdict, change.actor, origin)
+        return change
+
+    async def _turn(self, turns: contextlib.AsyncExitStack, by_signature: bool) -> None:
+        """Wait for a turn; `turns` ends it."""
+        busy = MinipaasError(
+            "cannot accept the bundle: the box is busy with other uploads", hint="try again soon", code="upload.busy"
+        )
+        if self._waiting >= WAITING:
+            raise busy
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(TURN):
+                if by_signature:
+                    await turns.enter_async_context(self._strangers)
+                await turns.enter_async_context(self._turns)
+        except TimeoutError:
+            raise busy from None
+        finally:
+            self._waiting -= 1
+
+    async def _take_in(
+        self, stream: AsyncIterator[bytes], *, actor: str, origin: str, by_signature: bool
+    ) -> tuple[Verdict, Change]:
         roots = await self._registry.roots()
         trust = await self._trust(roots)
         bounds = Limits(compressed=self._limits.bundle)
-        with self._blobs.stage() as staging:
-            admit = self._admission(staging.has, await self._registry.desired())
-            verdict = await self._receive(stream, lambda file: receive(file, staging, trust, bounds, on_verified=admit))
+        staging = self._blobs.stage()
+        try:
+            verified = threading.Event()
+            admit = self._admission(staging.has, await self._registry.desired(), verified)
+            verdict = await self._receive(
+                stream,
+                lambda file: receive(file, staging, trust, bounds, on_verified=admit),
+                verified if by_signature else None,
+            )
             if by_signature:
                 actor = f"signature {verdict.release.signers[0][:12]}"
             async with self.store:
@@ -66,22 +118,26 @@ class Intake:
                     origin=origin,
                     now=time.time(),
                 )
-        await self._warn(verdict, actor, origin)
-        return change
+        finally:
+            await asyncio.to_thread(staging.close)  # gigabytes may have to be deleted
+        return verdict, change
 
     async def _warn(self, verdict: Verdict, actor: str, origin: str) -> None:
-        """What was let pass and is not quite right goes into the log and the audit."""
+        """What was let pass and is not quite right goes into the log and the audit. Never fails: it is accepted."""
         subject = f"{verdict.release.app} {verdict.release.version}"
         for warning in verdict.warnings:
             log.warning("%s: %s", subject, warning)
-            await self._registry.audit(
-                actor=actor,
-                action="deploy",
-                subject=subject,
-                origin=origin,
-                result=f"warned: {warning}",
-                now=time.time(),
-            )
+            try:
+                await self._registry.audit(
+                    actor=actor,
+                    action="deploy",
+                    subject=subject,
+                    origin=origin,
+                    result=f"warned: {warning}",
+                    now=time.time(),
+                )
+            except MinipaasError as error:
+                log.warning("cannot audit that: %s", error.message)
 
     async def _trust(self, roots: Sequence[bytes]) -> Trust:
         if not roots:
@@ -98,9 +154,12 @@ class Intake:
             platform=self._platform,
         )
 
-    def _admission(self, has: Callable[[str], bool], desired: Desired) -> Callable[[Verdict], None]:
+    def _admission(
+        self, has: Callable[[str], bool], desired: Desired, verified: threading.Event
+    ) -> Callable[[Verdict], None]:
         def admit(verdict: Verdict) -> None:
             """Whether there is room, and routes and ports are free, decided before the first layer arrives."""
+            verified.set()
             refuse_clashes(verdict.release, desired)
             new = sum(size for digest, size in verdict.descriptors.items() if not has(digest))
             needed, free = COPIES * new + self._limits.reserve, self._blobs.free_bytes()
@@ -115,18 +174,24 @@ class Intake:
 
         return admit
 
-    async def _receive(self, stream: AsyncIterator[bytes], work: Callable[[BinaryIO], Verdict]) -> Verdict:
-        """Feed the stream to `work` in a thread. An early refusal does not wait for the rest of the stream."""
+    async def _receive(
+        self, stream: AsyncIterator[bytes], work: Callable[[BinaryIO], Verdict], verified: threading.Event | None
+    ) -> Verdict:
+        """Feed the stream to `work` in a thread. An early refusal does not wait for the rest of the stream. Who has to
+        be `verified` first has only so long for it."""
         pipe = ChunkPipe(patience=self._limits.silence + MARGIN)
         loop = asyncio.get_running_loop()
-        working = loop.run_in_executor(None, work, io.BufferedReader(pipe, READ_AHEAD))
+        working = loop.run_in_executor(self._threads, work, io.BufferedReader(pipe, READ_AHEAD))
         feeding = loop.create_task(self._feed(stream, pipe), name="upload")
+        timer = loop.call_later(UNVERIFIED, _hurry, pipe, verified) if verified is not None else None
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
             pipe.finish(Refused("cannot accept the bundle: the upload was called off", code="upload.cut"))
             raise
         finally:
+            if timer is not None:
+                timer.cancel()
             feeding.cancel()
             await asyncio.gather(working, feeding, return_exceptions=True)
 
@@ -177,3 +242,9 @@ class Intake:
             hint="raise limits.bundle in config.toml",
             code="upload.too_large",
         )
+
+
+def _hurry(pipe: ChunkPipe, verified: threading.Event) -> None:
+    if not verified.is_set():
+        why = f"cannot accept the bundle: its signature was not here within {UNVERIFIED:g} seconds"
+        pipe.finish(Deadline(why, hint="send it over a faster line", code="upload.slow"))

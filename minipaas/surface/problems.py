@@ -41,6 +41,7 @@ STATUS_BY_CODE = {
     "api.expect": 417,
     "api.broken_off": 400,
     "api.busy": 503,
+    "upload.busy": 503,
     "upload.too_large": 413,
     "upload.cut": 400,
     "upload.silent": 408,
