@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -77,6 +78,7 @@ class Stock:
             "name": name,
             "driver": "bridge",
             "dns_enabled": True,
+            "network_interface": bridge_name(self._box, app),
             "labels": {labels.BOX: self._box, labels.APP: app},
         }
         what = f"create network {name}"
@@ -142,3 +144,10 @@ def _only_if(what: str, status: int, body: bytes, word: str) -> None:
 def _split_tag(name: str) -> dict[str, str]:
     repository, _, tag = name.rpartition(":")
     return {"repo": repository, "tag": tag}
+
+
+def bridge_name(box: str, app: str) -> str:
+    """The bridge of an app's network, of 12 characters (an interface name has at most 15). Podman would take the next
+    free `podmanN` when it makes the network, but the bridge itself only appears with the first container: until then
+    another Podman on this host may take the same."""
+    return "mp" + hashlib.sha256(f"{box} {app}".encode()).hexdigest()[:10]

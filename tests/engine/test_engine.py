@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from minipaas.engine.engine import Engine
+from minipaas.engine.stock import bridge_name
 from minipaas.model.errors import Deadline, EngineDown, EngineError
 from minipaas.model.observed import HealthState, InstanceState
 from minipaas.model.spec import Health
@@ -338,3 +339,9 @@ async def test_health_of_a_running_instance_is_merged_in(engine: Engine, fake: F
 
 async def _healthy(engine: Engine, container: str) -> bool:
     return (await look(engine, container)).healthy
+
+
+def test_bridges_of_two_boxes_or_apps_never_share_a_name() -> None:
+    names = [bridge_name(box, app) for box in ("one", "two") for app in ("shop", "shop-a", "guestbook")]
+    assert len(set(names)) == len(names)
+    assert all(len(name) <= 15 and name.isalnum() for name in names)  # IFNAMSIZ
