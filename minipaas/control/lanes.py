@@ -2,9 +2,11 @@
 pull or hook holds up nothing that keeps the app alive meanwhile.
 
 What always holds: an app has at most one quick and one slow lane; a lane whose change was superseded is cancelled, and
-nothing of the next change begins before it has ended; a lane that failed, or does the same over and over, rests for a
-growing time, but routes follow the instances even then; every step is journaled, unless the disk is too full for it;
-every task is held by the group that the lanes were given; nothing that goes wrong in a lane ends more than that lane.
+nothing of the next change begins before it has ended; a plan counts only if no lane of its app has ended since the
+look that it was made from, or what was just done would be done again; a lane that failed, or does the same over and
+over, rests for a growing time, but routes follow the instances even then; every step is journaled, unless the disk is
+too full for it; every task is held by the group that the lanes were given; nothing that goes wrong in a lane ends more
+than that lane.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import asyncio
 import functools
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
@@ -73,6 +76,8 @@ class _App(Struct):
     lanes: dict[bool, _Lane] = field(default_factory=dict)
     """By whether it is the slow one."""
     rests: dict[Kind, Rest] = field(default_factory=dict)
+    ended: float = -math.inf
+    """When the last lane ended, monotonic seconds."""
 
     def rest(self, kind: Kind) -> Rest:
         if kind not in self.rests:
@@ -92,16 +97,20 @@ class Lanes:
         self._wake = wake
         self._apps: dict[str, _App] = {}
 
-    def run(self, plans: Sequence[AppPlan]) -> float | None:
-        """Start what can start now. Returns the seconds until the next resting lane may go on, or None."""
+    def run(self, plans: Sequence[AppPlan], looked: float) -> float | None:
+        """Start what can start now. Plans are of a look that began at `looked` (monotonic seconds). Returns the seconds
+        until the next resting lane may go on, or None."""
         now = time.monotonic()
         waits: list[float] = []
         for plan in plans:
-            if plan.steps or plan.app in self._apps:
-                waits += self._run(plan, self._apps.setdefault(plan.app, _App()), now)
+            app = self._apps.get(plan.app)
+            if app is None and plan.steps:
+                app = self._apps[plan.app] = _App()
+            if app is not None and app.ended < looked:
+                waits += self._run(plan, app, now)
         gone = self._apps.keys() - {plan.app for plan in plans}
-        for app in [app for app in gone if not self._apps[app].lanes]:
-            del self._apps[app]
+        for name in [name for name in gone if not self._apps[name].lanes]:
+            del self._apps[name]
         return min(waits) if waits else None
 
     def busy(self, app: str) -> bool:
@@ -147,6 +156,7 @@ class Lanes:
 
     def _ended(self, app: _App, slow: bool, _: asyncio.Task[None]) -> None:
         del app.lanes[slow]
+        app.ended = time.monotonic()
         self._wake()
 
     async def _drive(self, plan: AppPlan, rest: Rest, steps: Sequence[Step]) -> None:

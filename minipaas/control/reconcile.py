@@ -92,6 +92,7 @@ class Reconciler:
 
     async def round(self, lanes: Lanes) -> float:
         """One round. Returns the seconds until the next look is due at the latest."""
+        looked = time.monotonic()
         desired = await self._registry.desired()
         self.observed = await self.look(desired)
         now, tick = time.time(), time.monotonic()
@@ -99,7 +100,7 @@ class Reconciler:
         plans = list(self._plans(desired, now))
         self._note_ready(plans)
         await self._correct_notes(lanes)
-        rest = lanes.run(plans)
+        rest = lanes.run(plans, looked)
         waits = [one.look_at - now for one in plans if one.look_at is not None]
         return max(SOON, min([QUIET, *waits, *([rest] if rest is not None else [])]))
 

@@ -122,3 +122,16 @@ async def test_remove_in_the_middle_of_a_rollout(started: RunningBox) -> None:
     assert (started.fake.containers, started.fake.networks) == ({}, set())
     again = await started.deploy(toml(version="3.0"), version="3.0")
     assert again.state is ChangeState.DONE
+
+
+async def test_a_slow_look_does_not_do_again_what_was_just_done(started: RunningBox) -> None:
+    """While Podman is asked what there is, the lane ends: the answer is older than what the lane has done."""
+    await started.deploy(toml(replicas=3, extra=HOOK))
+    started.fake.delay("GET (containers|images|networks)/json", 0.15, times=10_000)
+    for number in range(2, 6):
+        version = f"{number}.0"
+        change = await started.deploy(toml(version=version, replicas=3, extra=HOOK), version=version)
+        rows = await started.control.registry.journal(change.id)
+        assert [(row.title, row.detail) for row in rows if not row.ok] == []
+        titles = [row.title for row in rows if row.kind not in ("ProveRoutes", "SetRoutes")]
+        assert [title for title in titles if titles.count(title) > 1] == [], "every step once"
