@@ -37,7 +37,7 @@ from minipaas.engine.shapes import (
 from minipaas.engine.sighting import Ending, Sighting, by_id, to_ending, to_hook, to_instance
 from minipaas.engine.stock import Stock
 from minipaas.engine.streams import Streams
-from minipaas.model.errors import EngineError, MinipaasError, NoSpace
+from minipaas.model.errors import EngineDown, EngineError, MinipaasError, NoSpace
 from minipaas.model.launch import Launch
 from minipaas.model.observed import Instance
 from minipaas.model.spec import Health
@@ -103,8 +103,7 @@ class Engine:
             get("list containers", "containers/json", ListedContainer, params={"all": True, "filters": mine}),
             get("list networks", "networks/json", Named, params={"filters": mine}),
             get("list volumes", "volumes/json", ListedVolume, params={"filters": mine}),
-            # With `all`, Podman need not work out which images are intermediate: cheaper, and none is hidden.
-            get("list images", "images/json", ListedImage, params={"all": True}),
+            self._list_images(),
         )
         self._names = {entry.id: (entry.names or [entry.id])[0] for entry in listed}
         endings = await self._learn_endings(listed)
@@ -140,6 +139,17 @@ class Engine:
             return instance
         state, detail = self._prober.health(instance.id)
         return msgspec.structs.replace(instance, health=state, health_detail=detail)
+
+    async def _list_images(self) -> list[ListedImage]:
+        """Every image. Podman looks at them one by one, and fails when one is removed meanwhile: ask once more."""
+        # With `all`, Podman need not work out which images are intermediate: cheaper, and none is hidden.
+        params: Params = {"all": True}
+        try:
+            return await self._calls.get_list("list images", "images/json", ListedImage, params=params)
+        except EngineDown:
+            raise
+        except EngineError:
+            return await self._calls.get_list("list images", "images/json", ListedImage, params=params)
 
     async def _learn_endings(self, listed: list[ListedContainer]) -> dict[str, Ending]:
         """Whether the kernel killed it for memory is in no list; ask once for each end."""

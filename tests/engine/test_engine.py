@@ -105,6 +105,11 @@ async def test_an_end_is_asked_for_once(engine: Engine, fake: FakePodman) -> Non
     assert (await look(engine, container)).exit_code == 9
 
 
+async def test_a_look_survives_an_image_that_goes_meanwhile(engine: Engine, fake: FakePodman) -> None:
+    fake.refuse("GET images/json", 500, message='checking if image "d4de" is dangling: reading image: not known')
+    assert (await engine.observe()).images == fake.images
+
+
 async def test_a_look_costs_the_same_for_many(engine: Engine, fake: FakePodman) -> None:
     image = fake.add_image()
     await engine.ensure_network("shop")
