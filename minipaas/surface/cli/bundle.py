@@ -176,7 +176,7 @@ def verify(file: Path, root: Path, as_json: bool) -> None:
     """Check FILE from end to end, as a box that trusts ROOT would. Exit code 3 when it is refused."""
     from minipaas.author.roots import load_root
     from minipaas.bundle.read import verify_file
-    from minipaas.bundle.root import check_chain
+    from minipaas.bundle.root import follow_chain
 
     trusted = load_root(root)
     with _showing(quiet=as_json) as progress:
@@ -192,7 +192,7 @@ def verify(file: Path, root: Path, as_json: bool) -> None:
         + f": {release.app} {release.version}, epoch {release.epoch}, sequence {release.sequence}"
     )
     print(f"  release    {release.digest}")
-    newest = check_chain(trusted.raw, [raw for _, raw in verdict.new_roots])
+    newest, _ = follow_chain(trusted.raw, [raw for _, raw in verdict.new_roots])
     print(f"  signed by  {', '.join(key[:12] for key in release.signers)} (needed: {newest.threshold})")
     print(f"  issued     {stamp(release.issued)}{_until(release.valid_until)}")
     for version, _ in verdict.new_roots:
