@@ -95,6 +95,7 @@ async def box(config: Config, data: Path) -> AsyncIterator[tuple[Control, Surfac
             config=config,
             data=data,
         )
+        stack.callback(control.close)
         news.listener = control
         group = await stack.enter_async_context(asyncio.TaskGroup())
         running = group.create_task(control.run(), name="control")

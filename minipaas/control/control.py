@@ -75,6 +75,10 @@ class Control:
         """Why the box cannot look at the world just now; empty: it can."""
         return self._reconciler.trouble
 
+    def close(self) -> None:
+        """Nothing is taken in any more. After `run` has ended."""
+        self._intake.close()
+
     def wake(self) -> None:
         """Something may have changed: look again."""
         self._reconciler.wake()

@@ -60,6 +60,10 @@ class Intake:
         self._strangers = asyncio.Semaphore(BY_SIGNATURE)
         self._waiting = 0
 
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     async def accept(
         self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool
     ) -> Change:

@@ -33,6 +33,13 @@ class DataLock:
                 hint="stop it first, or name another directory: minipaas serve --data DIR",
                 code="data.locked",
             ) from None
+        except OSError as error:
+            os.close(self._file)
+            raise MinipaasError(
+                f"cannot lock the data directory {data}: {error.strerror}",
+                hint="keep it on a disk of this machine: minipaas serve --data DIR",
+                code="data.unusable",
+            ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
