@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from msgspec.structs import replace
+
 from minipaas.model.change import AppDesired, Change
 from minipaas.model.observed import Instance, InstanceState, Observed
 from minipaas.model.release import Release
@@ -171,7 +173,7 @@ def _keep_serving(
     change: Change,
     target: Release,
     wanted: Sequence[Slot],
-    mine: Iterable[Slot],
+    mine: Sequence[Slot],
     observed: Observed,
     now: float,
 ) -> Todo:
@@ -183,8 +185,10 @@ def _keep_serving(
     taken = {slot.service for slot in mine if target.spec.services[slot.service].pinned}
     taken |= {slot.service for slot in wanted if slot.instance is not None and slot.instance.change == change.id}
     old = fingerprints(serving)
+    # Both releases may start a container for one slot in one round: theirs is the next name, ours the one after it.
+    named = {(slot.service, slot.number) for slot in mine}
     kept = [
-        slot
+        replace(slot, generation=slot.generation + ((slot.service, slot.number) in named))
         for slot in standing
         if (slot.service, old[slot.service]) not in handled and not _superseded(serving, slot.service, target, taken)
     ]

@@ -291,10 +291,11 @@ class World:
 
     def _alone(self, launch: Launch) -> None:
         for one in self.instances.values():
+            live = one.state in (InstanceState.RUNNING, InstanceState.STOPPING)
             shared = set(self.launches[one.id].volumes) & set(launch.volumes)
-            assert not (one.running and shared), f"{launch.name} and {one.name} write the volume {shared} at once"
+            assert not (live and shared), f"{launch.name} and {one.name} write the volume {shared} at once"
             ports = set(self.launches[one.id].published) & set(launch.published)
-            assert not (one.running and ports), f"{launch.name} and {one.name} publish {ports} at once"
+            assert not (live and ports), f"{launch.name} and {one.name} publish {ports} at once"
 
     def _finish(self, step: FinishChange) -> None:
         assert self.change is not None
