@@ -62,6 +62,11 @@ class Todo(Struct):
         self.leaving |= other.leaving
 
     @property
+    def starts(self) -> list[StartInstance]:
+        """The containers that are to be created."""
+        return [step for step in (*self.quick, *self.after) if isinstance(step, StartInstance)]
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is left to do."""
         return not (self.quick or self.slow or self.after)

@@ -60,7 +60,10 @@ def rolling(desired: AppDesired, change: Change, target: Release, observed: Obse
     todo.add(hooks)
     standing = slots(desired.serving, observed) if desired.serving is not None else ()
     if desired.serving is not None:
-        todo.add(_keep_serving(desired.serving, standing, change, target, wanted, mine, observed, now))
+        # Both releases may start a container for one slot in one round: the target's has the next name.
+        named = {(step.launch.service, step.launch.slot) for step in todo.starts}
+        later = [replace(one, generation=one.generation + ((one.service, one.number) in named)) for one in standing]
+        todo.add(_keep_serving(desired.serving, later, change, target, wanted, mine, observed, now))
         routes = entries(desired.serving, standing, without=todo.leaving)
         todo.quick[:0] = set_routes(target.app, routes, observed)
     way_back = slots(desired.good, observed) if desired.good is not None else ()
@@ -185,10 +188,8 @@ def _keep_serving(
     taken = {slot.service for slot in mine if target.spec.services[slot.service].pinned}
     taken |= {slot.service for slot in wanted if slot.instance is not None and slot.instance.change == change.id}
     old = fingerprints(serving)
-    # Both releases may start a container for one slot in one round: theirs is the next name, ours the one after it.
-    named = {(slot.service, slot.number) for slot in mine}
     kept = [
-        replace(slot, generation=slot.generation + ((slot.service, slot.number) in named))
+        slot
         for slot in standing
         if (slot.service, old[slot.service]) not in handled and not _superseded(serving, slot.service, target, taken)
     ]
