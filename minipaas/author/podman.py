@@ -18,8 +18,8 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from minipaas.engine import limits
-from minipaas.engine.calls import Session
 from minipaas.engine.images import ImageFacts, Images
+from minipaas.engine.session import Session
 from minipaas.engine.socket import OwnService, find_socket
 from minipaas.model.errors import EngineDown
 

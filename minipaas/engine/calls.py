@@ -1,146 +1,19 @@
-"""Control calls: podman-py in two bounded lanes of threads, every call with a deadline, every failure explained.
-
-podman-py (with requests) is imported at the first call. Its session is used for raw libpod paths, because its objects
-inspect every container of a list. Paths are relative to `/v4.0.0/libpod`: Podman 4 and 5 both speak that version.
-"""
+"""Control calls: a session in two bounded lanes of threads, every call with a deadline, every failure explained."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from minipaas.engine import limits
-from minipaas.engine.causes import dropped, explain, podman_text, unreachable
-from minipaas.model.errors import Deadline, EngineDown, EngineError
+from minipaas.engine.session import Params, Session, too_long
+from minipaas.model.errors import EngineDown, EngineError
 
-API_VERSION = "4.0.0"
 T = TypeVar("T")
-Params = Mapping[str, str | int | bool]
-
-
-def flags(params: Params | None) -> dict[str, str]:
-    """Query values in Go's spelling."""
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in (params or {}).items()}
-
-
-class Session:
-    """Synchronous calls on one socket; safe to use from several threads."""
-
-    def __init__(self, socket: str) -> None:
-        self.socket = socket.removeprefix("unix://")
-        self._client: Any = None
-        self._lock = threading.Lock()
-
-    def _api(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                from podman import PodmanClient
-
-                lanes = limits.QUICK_LANE + limits.SLOW_LANE
-                self._client = PodmanClient(
-                    base_url=f"unix://{self.socket}", version=API_VERSION, timeout=limits.CALL, max_pool_size=lanes
-                )
-            return self._client.api
-
-    def close(self) -> None:
-        """Drop the pooled connections."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
-
-    def _send(self, what: str, method: str, path: str, timeout: float, **options: Any) -> Any:
-        import requests
-        from podman.errors import APIError
-
-        try:
-            # Both packages wrap one another's errors; what is underneath tells them apart.
-            return self._api()._request(method, path, timeout=(limits.CALL, timeout), **options)
-        except (APIError, requests.RequestException, OSError) as error:
-            raise self.translate(what, timeout, error) from error
-
-    def translate(self, what: str, timeout: float, error: BaseException) -> EngineError:
-        """An exception of podman-py, requests or urllib3 as one of ours."""
-        import requests
-
-        chain = list(_chain(error))
-        if any(isinstance(link, requests.Timeout | TimeoutError) for link in chain):
-            return too_long(what, timeout)
-        connected = not any("Unable to make connection" in str(link) for link in chain)
-        return dropped(what) if connected else unreachable(self.socket)
-
-    def call(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        *,
-        params: Params | None = None,
-        json: object = None,
-        data: Any = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = limits.CALL,
-        accept: frozenset[int] = frozenset(),
-    ) -> tuple[int, bytes]:
-        """Status and body; `timeout` is the longest silence. Raises EngineError for 4xx and 5xx not in `accept`."""
-        headers = dict(headers or {})
-        if json is not None:
-            data = msgspec.json.encode(json)
-            headers["Content-Type"] = "application/json"
-        answer = self._send(what, method, path, timeout, params=flags(params), data=data, headers=headers, stream=True)
-        try:
-            body = self._body(what, answer, timeout)
-        finally:
-            answer.close()
-        status = int(answer.status_code)
-        if status >= 400 and status not in accept:
-            raise explain(what, podman_text(body), status)
-        return status, body
-
-    def _body(self, what: str, answer: Any, timeout: float) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        for part in self._chunks(what, answer, timeout):
-            size += len(part)
-            if size > limits.MAX_ANSWER:
-                raise EngineError(f"cannot {what}: Podman's answer is larger than {limits.MAX_ANSWER} bytes")
-            parts.append(part)
-        return b"".join(parts)
-
-    def _chunks(self, what: str, answer: Any, timeout: float) -> Iterator[bytes]:
-        import requests
-
-        try:
-            yield from answer.iter_content(64 * 1024)
-        except (requests.RequestException, OSError) as error:
-            raise self.translate(what, timeout, error) from error
-
-    def stream(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        *,
-        params: Params | None = None,
-        data: Any = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float,
-    ) -> Iterator[bytes]:
-        """The body in pieces as it comes; `timeout` is the longest silence. Raises as `call` does."""
-        answer = self._send(
-            what, method, path, timeout, params=flags(params), data=data, headers=dict(headers or {}), stream=True
-        )
-        try:
-            if answer.status_code >= 400:
-                raise explain(what, podman_text(self._body(what, answer, timeout)), int(answer.status_code))
-            yield from self._chunks(what, answer, timeout)
-        finally:
-            answer.close()
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -155,26 +28,6 @@ def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
             rest = b""
     if rest:
         yield rest
-
-
-def too_long(what: str, timeout: float) -> Deadline:
-    """The error for a call that outlived its deadline."""
-    hint = "Podman is slow or stuck; a full or failing disk is the usual cause"
-    return Deadline(f"cannot {what}: Podman took longer than {timeout:g} s", hint=hint, code="engine.deadline")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, its causes, and the exceptions that urllib3 hides in `args`."""
-    todo: list[BaseException] = [error]
-    seen: set[int] = set()
-    while todo:
-        link = todo.pop()
-        if id(link) in seen:
-            continue
-        seen.add(id(link))
-        yield link
-        near = (link.__cause__, link.__context__, getattr(link, "reason", None), *link.args)
-        todo += [other for other in near if isinstance(other, BaseException)]
 
 
 class Calls:

@@ -17,7 +17,7 @@ import msgspec
 from minipaas.engine import body as labels
 from minipaas.engine import limits
 from minipaas.engine.body import create_body, insists_on_process_one
-from minipaas.engine.calls import Calls, Params, decode
+from minipaas.engine.calls import Calls, decode
 from minipaas.engine.events import EventStream
 from minipaas.engine.exec import Executor
 from minipaas.engine.hook import HookResult, HookRunner
@@ -25,6 +25,7 @@ from minipaas.engine.info import EngineInfo, read_info
 from minipaas.engine.logs import text_lines
 from minipaas.engine.probe import Prober
 from minipaas.engine.scratch import Scratch
+from minipaas.engine.session import Params
 from minipaas.engine.shapes import (
     Created,
     InspectedContainer,

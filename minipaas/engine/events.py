@@ -14,7 +14,7 @@ import msgspec
 
 from minipaas.engine import body as labels
 from minipaas.engine import limits
-from minipaas.engine.calls import Params
+from minipaas.engine.session import Params
 from minipaas.engine.shapes import Event
 from minipaas.engine.streams import Streams
 from minipaas.model.errors import EngineError

@@ -20,9 +20,10 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.engine import limits
-from minipaas.engine.calls import Params, Session, decode, lines
+from minipaas.engine.calls import decode, lines
 from minipaas.engine.causes import shorten
 from minipaas.engine.context import write_context
+from minipaas.engine.session import Params, Session
 from minipaas.engine.shapes import InspectedImage, Progress, SystemInfo
 from minipaas.model.errors import EngineError, Invalid
 

@@ -11,8 +11,9 @@ import msgspec
 
 from minipaas.engine import body as labels
 from minipaas.engine import limits
-from minipaas.engine.calls import Calls, Params, decode, lines
+from minipaas.engine.calls import Calls, decode, lines
 from minipaas.engine.causes import explain, podman_text
+from minipaas.engine.session import Params
 from minipaas.engine.shapes import InspectedImage, Progress
 from minipaas.model.errors import EngineError
 from minipaas.model.launch import network_name

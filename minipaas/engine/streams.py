@@ -14,8 +14,8 @@ import aiohttp
 import msgspec
 
 from minipaas.engine import limits
-from minipaas.engine.calls import API_VERSION, Params, flags, too_long
 from minipaas.engine.causes import dropped, explain, podman_text, unreachable
+from minipaas.engine.session import PREFIX, Params, flags, too_long
 from minipaas.model.errors import EngineError
 
 
@@ -46,7 +46,7 @@ class Streams:
         headers: Mapping[str, str] = {"Content-Type": "application/json"} if json is not None else {}
         body: Any = msgspec.json.encode(json) if json is not None else None
         timeout = aiohttp.ClientTimeout(total=total, sock_read=silence, sock_connect=limits.CALL)
-        url = f"http://podman/v{API_VERSION}/libpod/{path}"
+        url = f"http://podman{PREFIX}{path}"
         try:
             async with self._session.request(
                 method, url, params=flags(params), data=body, headers=headers, timeout=timeout
