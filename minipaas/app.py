@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,6 +31,8 @@ DRAIN = 10.0
 """Seconds that requests under way may take when the box stops."""
 FIRST_LOOK = 2.0
 """Seconds that the first look and the first probes may delay the ingress, so that it opens with its routes in place."""
+DESCRIPTORS = 65536
+"""Descriptors that the box asks for, where it may have as many."""
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -39,6 +42,7 @@ def serve(config: Config, data: Path) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     lock = DataLock(data)
+    _raise_descriptor_limit()
     try:
         uvloop.run(_serve(config, data))
     except BaseExceptionGroup as group:
@@ -46,6 +50,14 @@ def serve(config: Config, data: Path) -> int:
     finally:
         lock.release()
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """The usual soft limit of 1024 is for programs that use select(2); a proxy needs two descriptors a request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(config: Config, data: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from kit.box import REPO, Author, Box, Program, fetch, wait_for
 from kit.podman import PrivatePodman
@@ -148,3 +149,9 @@ def test_the_demo() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "guestbook 1.0.0 serves" in ran.stdout
     assert "the demo works" in ran.stdout
+
+
+def test_the_box_may_open_as_many_descriptors_as_the_host_lets_it(box: Box) -> None:
+    limits = Path(f"/proc/{box.pid}/limits").read_text()
+    soft, hard = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5]
+    assert int(soft) == min(int(hard), 65536)
