@@ -17,6 +17,7 @@ from typing import Any
 
 from minipaas.engine import limits
 from minipaas.engine.info import EngineInfo
+from minipaas.engine.networks import podman_network
 from minipaas.model.launch import Launch
 
 BOX = "io.minipaas.box"
@@ -59,7 +60,7 @@ def create_body(
         "mounts": _mounts(launch, info, scratch),
         "volumes": _volumes(launch, info),
         "netns": {"nsmode": "bridge"},
-        "Networks": {launch.network: {"aliases": [launch.service] if kind == INSTANCE else []}},
+        "Networks": {podman_network(box, launch.app): {"aliases": [launch.service] if kind == INSTANCE else []}},
         "portmappings": _ports(launch) if kind == INSTANCE else [],
         "resource_limits": _resources(launch, info),
         "r_limits": [

@@ -23,6 +23,7 @@ from minipaas.engine.exec import Executor
 from minipaas.engine.hook import HookResult, HookRunner
 from minipaas.engine.info import EngineInfo, read_info
 from minipaas.engine.logs import text_lines
+from minipaas.engine.networks import known_as
 from minipaas.engine.probe import Prober
 from minipaas.engine.scratch import Scratch
 from minipaas.engine.session import Params
@@ -113,7 +114,7 @@ class Engine:
         return Sighting(
             instances=tuple(sorted((self._with_health(found) for found in instances), key=lambda found: found.name)),
             hooks=tuple(hook for entry in listed if (hook := to_hook(entry))),
-            networks=frozenset(network.name for network in networks) | self._stock.adopted_networks,
+            networks=frozenset(known_as(self.box, network.name) for network in networks),
             volumes=frozenset(volume.name for volume in volumes) | self._stock.adopted_volumes,
             images=frozenset(f"sha256:{image.id.removeprefix('sha256:')}" for image in images),
         )

@@ -124,6 +124,7 @@ class Session:
         headers: dict[str, str],
     ) -> tuple[_Connection, http.client.HTTPResponse]:
         connection = self._take()
+        kept = connection.sock is not None
         target = PREFIX + path + (f"?{urlencode(flags(params))}" if params else "")
         try:
             if connection.sock is None:
@@ -137,6 +138,9 @@ class Session:
             return connection, answer
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            if kept and method == "GET" and isinstance(error, ConnectionError):
+                # The service closed it as we took it up; a look may be asked for again.
+                return self._send(what, method, path, timeout, params, data, headers)
             raise _translated(what, timeout, error) from error
         except BaseException:
             connection.close()

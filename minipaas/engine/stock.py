@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -13,10 +12,10 @@ from minipaas.engine import body as labels
 from minipaas.engine import limits
 from minipaas.engine.calls import Calls, decode, lines
 from minipaas.engine.causes import explain, podman_text
+from minipaas.engine.networks import bridge_name, podman_network
 from minipaas.engine.session import Params
 from minipaas.engine.shapes import InspectedImage, Progress
 from minipaas.model.errors import EngineError
-from minipaas.model.launch import network_name
 
 _EXISTS = frozenset({409, 500})
 _GONE = frozenset({404})
@@ -28,9 +27,8 @@ class Stock:
     def __init__(self, calls: Calls, box: str) -> None:
         self._calls = calls
         self._box = box
-        self.adopted_networks: set[str] = set()
-        """Ours by name, but without our label: made before this box's data directory was."""
         self.adopted_volumes: set[str] = set()
+        """Ours by name, but without our label: made before this box's data directory was."""
         self._argv: dict[str, tuple[str, ...]] = {}
 
     async def pull(self, reference: str, username: str, password: str, image_id: str) -> None:
@@ -74,7 +72,7 @@ class Stock:
 
     async def ensure_network(self, app: str) -> None:
         """The app's own network, with DNS. One that exists already is used as it is."""
-        name = network_name(app)
+        name = podman_network(self._box, app)
         wanted = {
             "name": name,
             "driver": "bridge",
@@ -86,13 +84,11 @@ class Stock:
         status, body = await self._calls.call(what, "POST", "networks/create", json=wanted, accept=_EXISTS)
         if status in _EXISTS:
             _only_if(what, status, body, "already")
-            self.adopted_networks.add(name)
 
     async def remove_network(self, app: str) -> None:
         """Fine when it is gone. Raises EngineError `engine.in_use`."""
-        name = network_name(app)
+        name = podman_network(self._box, app)
         await self._calls.call(f"remove network {name}", "DELETE", f"networks/{name}", accept=_GONE)
-        self.adopted_networks.discard(name)
 
     async def ensure_volume(self, name: str, app: str) -> None:
         """A named volume. One that exists already is used with what is in it."""
@@ -145,10 +141,3 @@ def _only_if(what: str, status: int, body: bytes, word: str) -> None:
 def _split_tag(name: str) -> dict[str, str]:
     repository, _, tag = name.rpartition(":")
     return {"repo": repository, "tag": tag}
-
-
-def bridge_name(box: str, app: str) -> str:
-    """The bridge of an app's network, of 12 characters (an interface name has at most 15). Podman would take the next
-    free `podmanN` when it makes the network, but the bridge itself only appears with the first container: until then
-    another Podman on this host may take the same."""
-    return "mp" + hashlib.sha256(f"{box} {app}".encode()).hexdigest()[:10]

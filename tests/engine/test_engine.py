@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from minipaas.engine.engine import Engine
-from minipaas.engine.stock import bridge_name
 from minipaas.model.errors import Deadline, EngineDown, EngineError
 from minipaas.model.observed import HealthState, InstanceState
 from minipaas.model.spec import Health
@@ -60,10 +59,23 @@ async def test_strangers_are_not_seen(engine: Engine, fake: FakePodman, tmp_path
     assert (seen.instances, seen.networks, seen.volumes) == ((), frozenset(), frozenset())
 
 
-async def test_what_exists_already_is_taken_over(engine: Engine, fake: FakePodman, tmp_path: Path, news: News) -> None:
-    # As after the loss of the data directory: network and volume carry another box's label.
+async def test_two_boxes_on_one_host_have_networks_of_their_own(
+    engine: Engine, fake: FakePodman, tmp_path: Path, news: News
+) -> None:
+    other = await Engine.connect(fake.socket, data=tmp_path, box="another", on_news=news)
+    for one in (engine, other):
+        for _ in range(2):
+            await one.ensure_network("shop")
+    assert len(fake.networks) == 2
+    assert (await engine.observe()).networks == (await other.observe()).networks == {"minipaas-shop"}
+    await other.remove_network("shop")
+    assert (await engine.observe()).networks == {"minipaas-shop"}
+    await other.close()
+
+
+async def test_a_volume_that_exists_is_taken_over(engine: Engine, fake: FakePodman, tmp_path: Path, news: News) -> None:
+    # As after the loss of the data directory: the volume carries another box's label.
     before = await Engine.connect(fake.socket, data=tmp_path, box="lost", on_news=news)
-    await before.ensure_network("shop")
     await before.ensure_volume("minipaas-shop.data", "shop")
     await before.close()
     for _ in range(2):
@@ -344,9 +356,3 @@ async def test_health_of_a_running_instance_is_merged_in(engine: Engine, fake: F
 
 async def _healthy(engine: Engine, container: str) -> bool:
     return (await look(engine, container)).healthy
-
-
-def test_bridges_of_two_boxes_or_apps_never_share_a_name() -> None:
-    names = [bridge_name(box, app) for box in ("one", "two") for app in ("shop", "shop-a", "guestbook")]
-    assert len(set(names)) == len(names)
-    assert all(len(name) <= 15 and name.isalnum() for name in names)  # IFNAMSIZ
