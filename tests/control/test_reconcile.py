@@ -39,7 +39,9 @@ async def test_podman_that_is_away_is_told_once(started: RunningBox, caplog: pyt
         started.fake.up()
         await started.until(lambda: not started.control.trouble)
     told = [record.getMessage() for record in caplog.records if record.name == "minipaas.control.reconcile"]
-    assert [text.split(":")[0] for text in told] == ["cannot reconcile", "reconciling again"]
+    assert [text.split(":")[0] for text in (told[0], told[-1])] == ["cannot reconcile", "reconciling again"]
+    # It may hear a closed connection first and find no socket then: each is told, none twice in three seconds of both.
+    assert len(set(told)) == len(told)
 
 
 async def test_an_app_that_cannot_be_planned_holds_up_no_other(started: RunningBox) -> None:
