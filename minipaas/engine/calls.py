@@ -59,8 +59,10 @@ class Calls:
         async with self._slow_turn if slow else self._quick_turn:
             future = loop.run_in_executor(self._slow if slow else self._quick, work)
             try:
-                # The socket's own time-out fires first; this one is for a body that trickles.
-                return await asyncio.wait_for(future, timeout + 5)
+                # The socket's own time-out fires first; this one is for a body that trickles. (Not wait_for: in Python
+                # 3.11 that swallows a cancellation which comes together with the result, and nobody ends then.)
+                async with asyncio.timeout(timeout + 5):
+                    return await future
             except TimeoutError:
                 raise too_long(what, timeout) from None
 

@@ -160,7 +160,8 @@ class OwnService:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), limits.SERVICE_STOP)
+                async with asyncio.timeout(limits.SERVICE_STOP):
+                    await process.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()

@@ -71,6 +71,7 @@ class News:
     async def sleep(self, seconds: float) -> None:
         """A pause that closing ends."""
         try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
         except TimeoutError:
             return
