@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from minipaas.engine.calls import lines
+from minipaas.engine.calls import Calls, lines
 from minipaas.engine.engine import Engine
 from minipaas.engine.limits import MAX_LINE
 from minipaas.model.errors import EngineDown, EngineError
@@ -46,3 +47,18 @@ def test_a_line_without_end_is_not_kept() -> None:
             yield b"x" * (MAX_LINE // 8)
 
     assert max(len(line) for line in lines(endless())) <= MAX_LINE * 2
+
+
+async def test_a_cancellation_that_comes_with_the_result_is_not_lost(fake: FakePodman) -> None:
+    calls = Calls(fake.socket)
+    loop = asyncio.get_running_loop()
+    task: asyncio.Task[None]
+
+    def work() -> None:
+        loop.call_soon_threadsafe(task.cancel)  # and then the result, in the same turn of the loop
+
+    for _ in range(50):
+        task = loop.create_task(calls.run("work", work, 5))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await calls.close()
