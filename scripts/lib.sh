@@ -28,6 +28,7 @@ busybox                         busybox-static
 mmdebstrap                      mmdebstrap
 skopeo                          skopeo
 openssl                         openssl
+groff                           groff-base
 zstd                            zstd
 curl                            curl
 objdump                         binutils

@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "serve": ("serve:serve", "Run the box."),
         "version": ("about:version", "The versions of this program and of the box."),
         "completion": ("about:completion", "Print the completion script of your shell."),
+        "man": ("manual:man", "Show the manual, or print it as a man page."),
     },
 }
 """Section -> command -> (module:attribute below `surface/cli`, what it is for)."""
