@@ -1,0 +1,392 @@
+"""The versions of minipaas on this host, unpacked side by side, and which of them is current.
+
+    HOME/versions/<version>-<12 hex digits of its content>/minipaas     the program; what it needs lies beside it
+    HOME/current  -> versions/…                                         what starts next
+    HOME/previous -> versions/…                                         what was current before
+    HOME/lock                                                           held by whoever changes any of this
+
+HOME is /opt/minipaas for a system and ~/.local/opt/minipaas for a user. What always holds, also after a power cut at
+any instant: a directory with such a name is whole and durable before it gets the name; `current` leads to one that is
+whole; the way back is written down before the switch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from minipaas.install import limits
+from minipaas.install.failures import explained
+from minipaas.model.errors import Conflict, Invalid, MinipaasError, Missing, NoSpace
+
+PROGRAM = "minipaas"
+"""The executable at the top of every version's directory."""
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_]{0,63}(?:-[0-9A-Za-z.+~_]+)*")
+_NAME = re.compile(rf"(?P<version>{_VERSION.pattern})-(?P<digest>[0-9a-f]{{12}})")
+_STAGED = ".new-"
+
+Progress = Callable[[int, int], None]
+"""Hears bytes copied so far, and bytes in all."""
+
+
+class Version(Struct, frozen=True):
+    """One unpacked version."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """`1.4.0-0123456789ab`."""
+        return self.path.name
+
+    @property
+    def version(self) -> str:
+        """What the program calls itself: `1.4.0`."""
+        return self.name.rpartition("-")[0]
+
+    @property
+    def executable(self) -> Path:
+        """The program."""
+        return self.path / PROGRAM
+
+
+class Layout(Struct, frozen=True):
+    """All versions below one HOME. Calls are synchronous; those that change something want `with layout.lock():`."""
+
+    home: Path
+
+    @classmethod
+    def system(cls, root: Path = Path("/")) -> Layout:
+        """For everybody on the host (hier(7): /opt); `root` is another root directory, as of an image."""
+        return cls(root / "opt" / "minipaas")
+
+    @classmethod
+    def user(cls, home: Path) -> Layout:
+        """For one user; `home` is that user's home directory."""
+        return cls(home / ".local" / "opt" / "minipaas")
+
+    @classmethod
+    def holding(cls, executable: Path) -> tuple[Layout, Version] | None:
+        """The layout that a program lies in, and its version; None for one that is not installed this way."""
+        version = executable.resolve().parent
+        versions = version.parent
+        if versions.name != "versions" or not _NAME.fullmatch(version.name) or executable.name != PROGRAM:
+            return None
+        return cls(versions.parent), Version(version)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def versions(self) -> tuple[Version, ...]:
+        """Those that are here, the one placed last at the end."""
+        try:
+            found = [path for path in self._versions.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
+            return tuple(Version(path) for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name)))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def current(self) -> Version | None:
+        """What starts next; None before the first switch."""
+        return self._behind("current")
+
+    def previous(self) -> Version | None:
+        """The way back; None when there is none."""
+        before = self._behind("previous")
+        return None if before == self.current() else before
+
+    def find(self, name: str) -> Version:
+        """By whole name, version or beginning of either. Raises Missing, or Invalid when several fit."""
+        fitting = [one for one in self.versions() if one.name.startswith(name)] if name else []
+        exact = [one for one in fitting if name in (one.name, one.version)]
+        candidates = exact or fitting
+        here = ", ".join(one.name for one in self.versions()) or "none"
+        if not candidates:
+            raise Missing(f"cannot find minipaas {name!r}: it is not in {self.home}", hint=f"here: {here}")
+        if len(candidates) > 1:
+            raise Invalid(f"cannot tell which minipaas {name!r} is meant", hint=f"say more of the name; here: {here}")
+        return candidates[0]
+
+    # -- changing ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lock(self, wait: float = limits.LOCK_WAIT) -> Iterator[None]:
+        """One install, upgrade or uninstall at a time. Makes HOME. Raises Conflict when another one does not end within
+        `wait` seconds."""
+        with explained(f"use {self.home}"):
+            _directory(self._versions)
+            handle = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            until = time.monotonic() + wait
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise Conflict(
+                            f"cannot change {self.home}: another install or upgrade holds it",
+                            hint="wait until it is done, then type this again",
+                            code="install.busy",
+                        ) from None
+                    time.sleep(limits.LOCK_GLANCE)
+            yield
+        finally:
+            os.close(handle)
+
+    def place(self, source: Path, version: str, progress: Progress | None = None) -> Version:
+        """Copy an unpacked program beside the others, durably; a version that is here already, and whole, stays as it
+        is. Raises Invalid for what is no unpacked program, NoSpace, Forbidden, MinipaasError."""
+        if not _VERSION.fullmatch(version):
+            raise Invalid(f"cannot place minipaas: {version[:80]!r} is not a version", code="install.version")
+        tree = _Tree.of(source)
+        target = self._versions / f"{version}-{tree.digest[:12]}"
+        with explained(f"place minipaas {version} in {self.home}"):
+            _directory(self._versions)
+            self._clear_staged()
+            if target.is_dir():
+                if _whole(target, tree.digest):
+                    os.utime(target)
+                    return Version(target)
+                target.rename(self._versions / f"{_STAGED}{secrets.token_hex(6)}")  # damaged: gone with the next one
+            self._room_for(tree, version)
+            staged = self._versions / f"{_STAGED}{secrets.token_hex(6)}"
+            try:
+                tree.copy(staged, progress)
+                if not _whole(staged, tree.digest):
+                    raise MinipaasError(
+                        f"cannot place minipaas {version}: {source} changed while it was copied",
+                        hint="type this again",
+                        code="install.changed",
+                    )
+                staged.rename(target)
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
+            sync(self._versions)
+            self._clear_staged()
+        return Version(target)
+
+    def switch(self, version: Version) -> None:
+        """Make a version current; what was current becomes the way back. Raises Missing for one that is not here."""
+        if version.path.parent != self._versions or not version.executable.is_file():
+            raise Missing(f"cannot switch to minipaas {version.name}: it is not in {self.home}")
+        before = self.current()
+        if before == version:
+            return
+        with explained(f"switch to minipaas {version.name}"):
+            if before is not None:
+                link(self.home / "previous", Path("versions", before.name))
+            link(self.home / "current", Path("versions", version.name))
+
+    def prune(self, keep: int = limits.VERSIONS_KEPT) -> tuple[Version, ...]:
+        """Remove old versions beyond `keep`; never the current one, the way back, or one that a process runs from.
+        Returns those removed."""
+        spared = {self.current(), self.previous(), *self.running()}
+        others = [one for one in reversed(self.versions()) if one not in spared]
+        gone = others[max(0, keep - len(spared - {None})) :]
+        with explained(f"remove old versions from {self.home}"):
+            self._clear_staged()
+            for one in gone:
+                self._discard(one.path)
+        return tuple(gone)
+
+    def remove(self) -> None:
+        """All versions, and HOME itself when nothing else is in it."""
+        with explained(f"remove {self.home}"):
+            for name in ("current", "previous"):
+                (self.home / name).unlink(missing_ok=True)
+            for one in self.versions():
+                self._discard(one.path)
+            self._clear_staged()
+            (self.home / "lock").unlink(missing_ok=True)
+            for directory in (self._versions, self.home):
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
+
+    def running(self) -> frozenset[Version]:
+        """Versions that a process of this host was started from, as far as this user may see (proc(5))."""
+        found = set()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    path = (entry / "exe").readlink().parent
+                    if path.parent == self._versions:
+                        found.add(Version(path))
+        return frozenset(found)
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _versions(self) -> Path:
+        return self.home / "versions"
+
+    def _behind(self, name: str) -> Version | None:
+        try:
+            target = (self.home / name).readlink()
+        except OSError:
+            return None
+        path = self._versions / target.name
+        return Version(path) if _NAME.fullmatch(target.name) and (path / PROGRAM).is_file() else None
+
+    def _room_for(self, tree: _Tree, version: str) -> None:
+        free = shutil.disk_usage(self._versions).free
+        if free < tree.size + limits.MARGIN:
+            raise NoSpace(
+                f"cannot place minipaas {version} in {self.home}: {_mebi(tree.size + limits.MARGIN)} are needed, "
+                f"{_mebi(free)} are free",
+                hint=f"free some space on that disk: df -h {self.home}",
+                code="install.no_space",
+            )
+
+    def _discard(self, path: Path) -> None:
+        """Remove a version: its name goes first, so that a half removed one is never taken for whole."""
+        aside = self._versions / f"{_STAGED}{secrets.token_hex(6)}"
+        path.rename(aside)
+        sync(self._versions)
+        shutil.rmtree(aside)
+
+    def _clear_staged(self) -> None:
+        for path in self._versions.glob(f"{_STAGED}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+class _Tree(Struct, frozen=True):
+    """The content of an unpacked program: what there is, how large, and its digest."""
+
+    top: Path
+    entries: tuple[tuple[str, int], ...]
+    """(relative path, mode), parents before children."""
+    size: int
+    digest: str
+    """sha256 over every path with its kind and content, hex."""
+
+    @classmethod
+    def of(cls, top: Path) -> _Tree:
+        """Read the whole tree. Raises Invalid for what cannot be an unpacked program."""
+        with explained(f"read {top}"):
+            if not os.access(top / PROGRAM, os.X_OK) or not (top / PROGRAM).is_file():
+                raise _unfit(top, f"there is no executable {PROGRAM!r} in it")
+            entries, size = [], 0
+            for path in _walk(top):
+                mode = path.lstat().st_mode
+                entries.append((str(path.relative_to(top)), mode))
+                size += path.lstat().st_size if stat.S_ISREG(mode) else 0
+                if len(entries) > limits.TREE_FILES or size > limits.TREE_BYTES:
+                    raise _unfit(top, f"it is larger than {limits.TREE_FILES} files or {_mebi(limits.TREE_BYTES)}")
+            return cls(top, tuple(entries), size, _digest(top, entries))
+
+    def copy(self, target: Path, progress: Progress | None) -> None:
+        """Write the tree to a place that is not there yet, and onto the disk."""
+        target.mkdir(mode=0o755)
+        target.chmod(0o755)
+        directories, done = [target], 0
+        for name, mode in self.entries:
+            path, source = target / name, self.top / name
+            if stat.S_ISDIR(mode):
+                path.mkdir(mode=0o755)
+                path.chmod(0o755)
+                directories.append(path)
+            elif stat.S_ISLNK(mode):
+                path.symlink_to(source.readlink())
+            else:
+                with source.open("rb") as reading, path.open("xb") as writing:
+                    while piece := reading.read(limits.PIECE):
+                        writing.write(piece)
+                        done += len(piece)
+                        if progress is not None:
+                            progress(done, self.size)
+                    os.fchmod(writing.fileno(), 0o755 if mode & 0o100 else 0o644)
+                    writing.flush()
+                    os.fsync(writing.fileno())
+        for directory in reversed(directories):
+            sync(directory)
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    """Everything below, sorted, parents first. Raises Invalid for links that lead out and for special files."""
+    for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if entry.is_symlink():
+            goal = path.readlink()
+            if goal.is_absolute() or ".." in goal.parts:
+                raise _unfit(top, f"{entry.name} is a link that leads out of it")
+        elif not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
+            raise _unfit(top, f"{entry.name} is neither a file nor a directory nor a link")
+        yield path
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(path)
+
+
+def _digest(top: Path, entries: list[tuple[str, int]]) -> str:
+    """Of all entries: path, kind, whether it is executable, content."""
+    whole = hashlib.sha256()
+    for name, mode in entries:
+        if stat.S_ISDIR(mode):
+            kind, content = "dir", ""
+        elif stat.S_ISLNK(mode):
+            kind, content = "link", str((top / name).readlink())
+        else:
+            kind = "program" if mode & 0o100 else "file"
+            with (top / name).open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(b"\0".join(os.fsencode(part) for part in (name, kind, content)) + b"\n")
+    return whole.hexdigest()
+
+
+def _whole(path: Path, digest: str) -> bool:
+    try:
+        return _Tree.of(path).digest == digest
+    except MinipaasError:
+        return False
+
+
+def _unfit(top: Path, why: str) -> Invalid:
+    return Invalid(f"cannot take {top} as an unpacked minipaas: {why}", code="install.tree")
+
+
+def _directory(path: Path) -> None:
+    """Make a directory that others may read, whatever the umask, with its parents."""
+    if not path.is_dir():
+        _directory(path.parent)
+        path.mkdir(mode=0o755, exist_ok=True)
+        path.chmod(0o755)
+        sync(path.parent)
+
+
+def link(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target` in one step, replacing a file or link, and onto the disk (rename(2))."""
+    beside = path.parent / f".{path.name}-{secrets.token_hex(6)}"
+    beside.symlink_to(target)
+    try:
+        beside.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(directory: Path) -> None:
+    """The names in a directory, onto the disk. File systems that cannot (EINVAL) are left alone."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _mebi(size: int) -> str:
+    return f"{size / 1024**2:.0f} MiB"

@@ -1,0 +1,18 @@
+"""Every size, number and wait that this room bounds."""
+
+from __future__ import annotations
+
+TREE_FILES = 5_000
+"""Files and directories of an unpacked program."""
+TREE_BYTES = 512 * 1024**2
+"""Bytes of an unpacked program."""
+MARGIN = 16 * 1024**2
+"""Bytes that must stay free on the disk beside a new version."""
+PIECE = 1024**2
+"""Bytes copied or hashed at a time."""
+LOCK_WAIT = 60.0
+"""Seconds to wait for another install or upgrade of the same place."""
+LOCK_GLANCE = 0.1
+"""Seconds between two looks at that lock."""
+VERSIONS_KEPT = 3
+"""Versions that stay: the current one, the one before it, and as many more as fit this number."""
