@@ -1,4 +1,4 @@
-"""docs/api.md, made from the table: `python -m minipaas.surface.reference > docs/api.md`."""
+"""docs/api.md, made from the table; `scripts/docs` renews it."""
 
 from __future__ import annotations
 
@@ -142,7 +142,3 @@ def _type(info: msgspec.inspect.Type) -> str:
 
 def _said(kind: type) -> str:
     return " ".join((kind.__doc__ or "").split())
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

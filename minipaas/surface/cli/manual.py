@@ -1,7 +1,6 @@
 """The manual, made from the commands themselves: `--help`, the man page and docs/commands.md cannot disagree.
 
-`page()` is roff for man(7); `markdown()` is docs/commands.md, renewed by
-`python -m minipaas.surface.cli.manual > docs/commands.md`.
+`page()` is roff for man(7); `markdown()` is docs/commands.md, which `scripts/docs` renews.
 """
 
 from __future__ import annotations
@@ -159,7 +158,3 @@ def man() -> None:
         subprocess.run(["man", "--local-file", "-"], input=page().encode(), check=False)
     else:  # a small server without man(1)
         click.echo_via_pager(markdown())
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import click
 import pytest
 
 from minipaas.surface.cli.main import EXIT_CODES, INTERRUPTED
-from minipaas.surface.cli.manual import EXIT_STATUS, entries, markdown
+from minipaas.surface.cli.manual import EXIT_STATUS, entries
 from tests.surface.cli.test_help import EVERYTHING
 
 DOING = {path: command for path, command in EVERYTHING.items() if not isinstance(command, click.Group)}
@@ -26,11 +25,6 @@ def test_every_command_is_in_it_with_every_option():
 
 def test_it_has_the_exit_codes_of_the_program():
     assert {code for code, _ in EXIT_STATUS} == {0, INTERRUPTED, *EXIT_CODES.values()}
-
-
-def test_docs_commands_is_up_to_date():
-    path = Path(__file__).parents[3] / "docs" / "commands.md"
-    assert path.read_text() == markdown(), "run: python -m minipaas.surface.cli.manual > docs/commands.md"
 
 
 def test_into_a_pipe_it_is_a_man_page_that_groff_renders_without_a_warning(minipaas):
