@@ -17,6 +17,7 @@ from minipaas.model.change import Change
 from minipaas.model.config import ApiConfig, Config, IngressConfig, LimitsConfig, PodmanConfig
 from minipaas.model.observed import Instance
 from minipaas.model.units import Size
+from minipaas.surface.server import Surface
 from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.server import FakePodman
 
@@ -68,25 +69,46 @@ def toml(
 class RunningBox:
     """A started box and what a test asks of it."""
 
-    def __init__(self, control: Control, fake: FakePodman, tmp_path: Path) -> None:
+    def __init__(self, control: Control, surface: Surface, fake: FakePodman, tmp_path: Path) -> None:
         self.control = control
+        self.surface = surface
         self.fake = fake
         self._tmp = tmp_path
         self._sequence = int(time.time())
 
+    @property
+    def url(self) -> str:
+        """Of API and status page."""
+        host, port = self.surface.addresses[0]
+        return f"http://{host}:{port}"
+
     async def trust(self) -> None:
         await self.control.add_root(default_trust()[1], actor="test", origin="test")
 
-    async def deploy(self, text: str, *, services: tuple[str, ...] = ("web",), version: str = "1.0") -> Change:
+    async def deploy(
+        self, text: str, *, services: tuple[str, ...] = ("web",), version: str = "1.0", app: str = "shop"
+    ) -> Change:
         """Make a bundle, send it, wait until its change has ended."""
-        return await self.ended(await self.send(text, services=services, version=version))
+        return await self.ended(await self.send(text, services=services, version=version, app=app))
 
     async def send(
         self, text: str, *, services: tuple[str, ...] = ("web",), version: str = "1.0", app: str = "shop"
     ) -> Change:
         """Make a bundle and send it; returns the change that has begun."""
+        return await self.send_file(self.bundle(text, services=services, version=version, app=app))
+
+    def bundle(
+        self,
+        text: str,
+        *,
+        services: tuple[str, ...] = ("web",),
+        version: str = "1.0",
+        app: str = "shop",
+        **more: object,
+    ) -> Path:
+        """A bundle that this box takes: each is newer than the one before."""
         self._sequence += 1
-        path = make_bundle(
+        return make_bundle(
             self._tmp,
             name=f"{self._sequence}.bundle",
             app=app,
@@ -94,8 +116,8 @@ class RunningBox:
             sequence=self._sequence,
             app_toml=text,
             services=services,
+            **more,
         )
-        return await self.send_file(path)
 
     async def send_file(self, path: Path) -> Change:
         data = path.read_bytes()  # noqa: ASYNC240 - small, and on this machine
@@ -162,8 +184,8 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakePodman]:
 async def running_box(fake: FakePodman, tmp_path: Path, settings: Config | None = None) -> AsyncIterator[RunningBox]:
     data = tmp_path / "data"
     data.mkdir(exist_ok=True)
-    async with box(settings or config(fake), data) as (control, _):
-        yield RunningBox(control, fake, tmp_path)
+    async with box(settings or config(fake), data) as (control, surface):
+        yield RunningBox(control, surface, fake, tmp_path)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-KINDS = {"e2e": "on real Podman", "strangers": "other people's tools"}
+KINDS = {"e2e": "on real Podman", "chromium": "in Chromium", "strangers": "other people's tools"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

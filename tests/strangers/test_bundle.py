@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
-import tempfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from minipaas.bundle import oci
 from minipaas.bundle.read import inspect
 from tests.bundle.builders import default_trust, make_bundle, make_image, make_trust, tar_layer
 from tests.bundle.forge import Member, pack, unpack
+from tests.npm import need, node_modules
 
 pytestmark = pytest.mark.strangers
 
@@ -26,13 +24,6 @@ HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs" / "bundle-format.md"
 COMMANDS = dict(re.findall(r"^```sh ([\w-]+)\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL))
 TIMEOUT = 300
-
-
-def need(*tools: str) -> None:
-    """Fail, not skip: a test that can't run proves nothing."""
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    if missing:
-        pytest.fail(f"{', '.join(missing)} is not installed; on Debian: apt-get install {' '.join(missing)}")
 
 
 def run(where: Path, *names: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -163,34 +154,12 @@ def test_a_stranger_sees_that_the_statement_is_about_another_bundle(work: Path) 
     assert run(work, "unpack", "subjects").returncode != 0
 
 
-@pytest.fixture(scope="session")
-def node_modules() -> Path:
-    """Sigstore's library for Node, in a cache outside the repository."""
-    need("node", "npm")
-    wanted = (HERE / "package.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minipaas-tests"
-    home = cache / f"sigstore-{zlib.crc32(wanted):08x}"
-    if not home.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=cache))
-        try:
-            (fresh / "package.json").write_bytes(wanted)
-            command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-            done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-            if done.returncode != 0:
-                pytest.fail(f"npm could not install Sigstore's library:\n{done.stderr[-2000:]}")
-            with contextlib.suppress(OSError):  # another worker may have been faster
-                fresh.rename(home)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    return home / "node_modules"
-
-
 @pytest.fixture
-def sigstore(node_modules: Path, work: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
+def sigstore(work: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
     """Verifies work/signature.json with Sigstore's library."""
     shutil.copy(HERE / "sigstore-verify.cjs", work)
-    return lambda: run(work, "sigstore", env={"NODE_PATH": str(node_modules)})
+    modules = node_modules(HERE / "package.json")
+    return lambda: run(work, "sigstore", env={"NODE_PATH": str(modules)})
 
 
 def test_sigstore(work: Path, sigstore: Callable[[], subprocess.CompletedProcess[str]]) -> None:
