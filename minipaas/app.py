@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import resource
@@ -18,12 +19,17 @@ from minipaas.control.lock import DataLock
 from minipaas.engine.engine import Engine
 from minipaas.engine.socket import OwnService, find_socket
 from minipaas.ingress.ingress import Ingress
+from minipaas.ingress.limits import Limits as IngressLimits
+from minipaas.ingress.listen import bind
 from minipaas.model.config import Config, parse_listen
 from minipaas.model.errors import MinipaasError
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.surface.distribution import Distribution
+from minipaas.surface.listen import tcp_socket, unix_socket
 from minipaas.surface.server import Surface
+from minipaas.takeover.listeners import Listeners, from_service_manager
+from minipaas.takeover.notify import notify, watch, watchdog_interval
 
 log = logging.getLogger("minipaas")
 
@@ -34,6 +40,7 @@ FIRST_LOOK = 2.0
 DESCRIPTORS = 65536
 """Descriptors that the box asks for, where it may have as many."""
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
+DOOR, OTHER_DOOR = "0.0.0.0:80", "0.0.0.0:8080"
 
 
 def serve(config: Config, data: Path) -> int:
@@ -41,10 +48,11 @@ def serve(config: Config, data: Path) -> int:
     import uvloop
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    listeners = Listeners(from_service_manager(os.environ))
     lock = DataLock(data)
     _raise_descriptor_limit()
     try:
-        uvloop.run(_serve(config, data))
+        uvloop.run(_serve(config, data, listeners))
     except BaseExceptionGroup as group:
         raise _first(group) from group
     finally:
@@ -60,27 +68,37 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(config: Config, data: Path) -> None:
+async def _serve(config: Config, data: Path, listeners: Listeners) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with box(config, data) as (control, surface):
+    async with box(config, data, listeners) as (control, surface), asyncio.TaskGroup() as group:
         for address, port in control.ingress.addresses:
             log.info("apps   http://%s:%d", reachable(address), port)
         for address, port in surface.addresses:
             log.info("page   http://%s:%d", reachable(address), port)
         log.info("socket %s", data / "minipaas.sock")
+        watching: asyncio.Task[None] | None = None
+        interval = watchdog_interval(os.environ)
+        if interval is not None:
+            sign = functools.partial(notify, "WATCHDOG=1")
+            watching = group.create_task(watch(interval, control.registry.time_floor, sign), name="watchdog")
         notify("READY=1")
         await stop.wait()
+        if watching is not None:
+            watching.cancel()
         notify("STOPPING=1")
         log.info("stopping; the apps keep running")
 
 
 @contextlib.asynccontextmanager
-async def box(config: Config, data: Path) -> AsyncIterator[tuple[Control, Surface]]:
-    """A box with every room started, each after what it needs, and stopped in the reverse order."""
+async def box(config: Config, data: Path, listeners: Listeners | None = None) -> AsyncIterator[tuple[Control, Surface]]:
+    """A box with every room started, each after what it needs, and stopped in the reverse order. It listens on what
+    `listeners` hold, and binds the rest."""
+    listeners = listeners or Listeners()
     async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listeners.close)
         blobs = BlobStore(data)
         blobs.clear_staging()
         registry = Registry.open(data / "registry.db", on_full=blobs.ballast.release)
@@ -113,10 +131,15 @@ async def box(config: Config, data: Path) -> AsyncIterator[tuple[Control, Surfac
         running = group.create_task(control.run(), name="control")
         stack.callback(running.cancel)
         await control.first_look(FIRST_LOOK)
-        await _open(ingress, config)
+        await ingress.start((), ready=_doors(listeners, config))
         surface = Surface()
-        await surface.start(control, data / "minipaas.sock", [parse_listen(one) for one in config.api.listen])
         stack.push_async_callback(surface.close)
+        sockets = listeners.open("unix", [str(data / "minipaas.sock")], lambda path: unix_socket(Path(path)))
+        if not listeners.given("unix"):
+            stack.callback((data / "minipaas.sock").unlink, missing_ok=True)
+        sockets += listeners.open("api", config.api.listen, lambda text: tcp_socket(*parse_listen(text)))
+        listeners.keep_used()
+        await surface.start(control, data / "minipaas.sock", (), ready=sockets)
         yield control, surface
 
 
@@ -130,30 +153,25 @@ class _News:
             self.listener.wake()
 
 
-async def _open(ingress: Ingress, config: Config) -> None:
-    """Listen where the operator said; else on port 80 where that is allowed and free, else on 8080."""
-    if config.ingress.http:
-        await ingress.start([parse_listen(one) for one in config.ingress.http])
-        return
-    try:
-        await ingress.start([(ANYWHERE[0], 80)])
-    except MinipaasError as error:
-        log.info("%s; using port 8080 instead", error.message)
-        await ingress.start([(ANYWHERE[0], 8080)])
+def _doors(listeners: Listeners, config: Config) -> list[socket.socket]:
+    """Where the ingress listens: where the operator said; else on port 80 if that is allowed and free, else on 8080."""
+
+    def bind_one(text: str) -> socket.socket:
+        return bind([parse_listen(text)], IngressLimits().backlog)[0]
+
+    if config.ingress.http or listeners.given("http"):
+        return listeners.open("http", config.ingress.http, bind_one)
+    if not listeners.has("http", OTHER_DOOR):
+        try:
+            return listeners.open("http", [DOOR], bind_one)
+        except MinipaasError as error:
+            log.info("%s; using port 8080 instead", error.message)
+    return listeners.open("http", [OTHER_DOOR], bind_one)
 
 
 def reachable(address: str) -> str:
     """A host name for a URL that a person on this box can click."""
     return "127.0.0.1" if address in ANYWHERE else address
-
-
-def notify(state: str) -> None:
-    """Tell the service manager (sd_notify(3)), if there is one that listens."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if path:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.connect("\0" + path[1:] if path.startswith("@") else path)
-            channel.send(state.encode())
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

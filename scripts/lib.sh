@@ -32,6 +32,7 @@ groff                           groff-base
 zstd                            zstd
 curl                            curl
 objdump                         binutils
+systemd-socket-activate         systemd
 node                            nodejs
 npm                             npm
 chromium                        chromium

@@ -12,7 +12,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from minipaas.app import notify
 from tests.boxes import running_box, toml
 from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.behaviour import Behaviour
@@ -99,14 +98,3 @@ async def test_a_box_whose_heart_has_failed_does_not_linger(tmp_path: Path) -> N
             del box.control._reconciler._news  # no such thing can happen; if it does, it must be seen
             news.set()
             await asyncio.sleep(IN_TIME)
-
-
-def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        notify("READY=1")
-        assert manager.recv(100) == b"READY=1"
-    notify("STOPPING=1")  # nobody listens any more: no error

@@ -34,13 +34,14 @@ class Ingress:
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where it listens: (IP address, port)."""
 
-    async def start(self, listen: Sequence[tuple[str, int]]) -> None:
-        """Listen on these (IP address, port) pairs; port 0 is any free one. Raises MinipaasError when one cannot be
-        had, and then listens nowhere."""
+    async def start(self, listen: Sequence[tuple[str, int]], *, ready: Sequence[socket.socket] = ()) -> None:
+        """Listen on these (IP address, port) pairs; port 0 is any free one. And on sockets that are `ready`: they
+        listen already, and are closed at the end. Raises MinipaasError when one cannot be had, and then listens
+        nowhere."""
         core = self._core
         core.loop = asyncio.get_running_loop()
         core.room = connections_allowed(core.limits)
-        sockets = bind(listen, core.limits.backlog)
+        sockets = [*ready, *bind(listen, core.limits.backlog)]
         for sock in sockets:
             server = await core.loop.create_server(lambda: Client(core), sock=sock, backlog=core.limits.backlog)
             self._servers.append(server)

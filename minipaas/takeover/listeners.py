@@ -1,0 +1,125 @@
+"""The sockets that this box listens on, held apart from whoever accepts on them.
+
+They come from the service manager (socket activation: sd_listen_fds(3)), from a predecessor that handed them over, or
+are bound here. What always holds: while they are held, whoever connects waits in the kernel's queue, whether or not
+somebody accepts just now; what is given out is a duplicate that its taker may close.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+
+from msgspec import Struct
+
+from minipaas.model.errors import Invalid, MinipaasError
+
+KINDS = ("http", "https", "api", "unix")
+"""The ingress, the ingress with TLS, the API on TCP, the API's Unix socket."""
+_FIRST = 3
+"""The first descriptor that a service manager passes (SD_LISTEN_FDS_START)."""
+_MOST = 64
+
+
+class Held(Struct, frozen=True):
+    """One listening socket."""
+
+    kind: str
+    """One of KINDS."""
+    wanted: str
+    """What it was bound for, in the configuration's words; empty: the service manager gave it."""
+    sock: socket.socket
+
+
+class Listeners:
+    """All of them. `close` lets go of those that are held here; duplicates live on."""
+
+    def __init__(self, held: Iterable[Held] = ()) -> None:
+        self._held = list(held)
+        self._used: set[int] = set()
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """What a successor needs."""
+        return tuple(self._held)
+
+    def given(self, kind: str) -> bool:
+        """Whether the service manager has decided where this kind listens."""
+        return any(one.kind == kind and not one.wanted for one in self._held)
+
+    def has(self, kind: str, wanted: str) -> bool:
+        """Whether a socket for that is held already."""
+        return any((one.kind, one.wanted) == (kind, wanted) for one in self._held)
+
+    def open(self, kind: str, wanted: Sequence[str], bind: Callable[[str], socket.socket]) -> list[socket.socket]:
+        """Duplicates of the sockets of a kind: the service manager's if it gave any; else one for each word of
+        `wanted`, held already or bound now. Raises what `bind` raises; then what was bound before it stays held."""
+        if self.given(kind):
+            chosen = [one for one in self._held if one.kind == kind and not one.wanted]
+        else:
+            chosen = [self._one(kind, word, bind) for word in wanted]
+        self._used.update(one.sock.fileno() for one in chosen)
+        return [one.sock.dup() for one in chosen]
+
+    def _one(self, kind: str, wanted: str, bind: Callable[[str], socket.socket]) -> Held:
+        for one in self._held:
+            if (one.kind, one.wanted) == (kind, wanted):
+                return one
+        made = Held(kind, wanted, bind(wanted))
+        self._held.append(made)
+        return made
+
+    def keep_used(self) -> None:
+        """Close what nobody has asked for: the configuration has changed since it was bound."""
+        for one in self._held:
+            if one.sock.fileno() not in self._used:
+                one.sock.close()
+        self._held = [one for one in self._held if one.sock.fileno() >= 0]
+
+    def close(self) -> None:
+        """Stop listening, unless somebody else holds them too."""
+        for one in self._held:
+            one.sock.close()
+        self._held.clear()
+        self._used.clear()
+
+
+def from_service_manager(environ: MutableMapping[str, str]) -> list[Held]:
+    """The sockets that systemd, or whoever speaks its protocol, passed to this process (LISTEN_PID, LISTEN_FDS,
+    LISTEN_FDNAMES); the variables are taken out of `environ`, they are for nobody else. Raises Invalid for a socket
+    that is none of ours."""
+    pid, count, names = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
+    if not pid.isdigit() or int(pid) not in (os.getpid(), os.getppid()) or not count.isdigit():
+        # The parent's id counts too: the one-file program unpacks itself and runs as a child of what was started.
+        return []
+    number = min(int(count), _MOST)
+    labels = names.split(":") if names else []
+    return [adopt(_FIRST + place, (labels[place] if place < len(labels) else "")) for place in range(number)]
+
+
+def adopt(descriptor: int, name: str, wanted: str = "") -> Held:
+    """A listening socket that came with the process. Raises Invalid when it is not one, or nothing that is known."""
+    try:
+        os.set_inheritable(descriptor, False)
+        sock = socket.socket(fileno=descriptor)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise _not_ours(descriptor, name, error.strerror or str(error)) from None
+    if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX) or not listens:
+        raise _not_ours(descriptor, name, "it does not listen for connections")
+    kind = name.removesuffix(".socket").rpartition("minipaas-")[2]
+    if sock.family == socket.AF_UNIX and kind not in KINDS:
+        kind = "unix"
+    if kind not in KINDS or (kind == "unix") != (sock.family == socket.AF_UNIX):
+        raise _not_ours(descriptor, name, f"{name!r} is not one of {', '.join(KINDS)}")
+    sock.setblocking(False)
+    return Held(kind, wanted, sock)
+
+
+def _not_ours(descriptor: int, name: str, why: str) -> MinipaasError:
+    return Invalid(
+        f"cannot use the socket {name or descriptor} that the service manager passed: {why}",
+        hint="write FileDescriptorName=http (or https, api, unix) into its .socket unit",
+        code="start.socket",
+    )

@@ -1,0 +1,139 @@
+"""Socket activation: whoever holds the sockets, connections wait in them while `serve` is away, however it went."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fakepodman.server import FakePodman
+
+IN_TIME = 30.0
+LAUNCH = """
+import fcntl, os, sys
+above = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:4]]
+for number, descriptor in enumerate(above, 3):
+    os.dup2(descriptor, number)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[4], sys.argv[4:])
+"""
+
+
+class Manager:
+    """What a service manager does: it holds the sockets, and starts `serve` with them."""
+
+    def __init__(self, directory: Path, podman: str) -> None:
+        self.directory = directory
+        self.http = socket.create_server(("127.0.0.1", 0))
+        self.api = socket.create_server(("127.0.0.1", 0))
+        self.unix = socket.socket(socket.AF_UNIX)
+        self.unix.bind(str(directory / "here.sock"))
+        self.unix.listen()
+        self.config = directory / "config.toml"
+        self.config.write_text(f'[podman]\nsocket = "unix://{podman}"\n[limits]\nreserve = "1KiB"\n')
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """As sd_listen_fds(3) has it: descriptors from 3 on, and the pid of whoever they are for."""
+        sockets = [sock.fileno() for sock in (self.http, self.api, self.unix)]
+        command = [sys.executable, "-m", "minipaas", "serve", "--config", str(self.config)]
+        with (self.directory / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", LAUNCH, *map(str, sockets)),
+                *(*command, "--data", str(self.directory / "data")),
+                env={**os.environ, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "http:api:unix"},
+                stderr=log,
+                pass_fds=sockets,
+            )
+        return self.process
+
+    async def close(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        for sock in (self.http, self.api, self.unix):
+            sock.close()
+
+
+@contextlib.asynccontextmanager
+async def managed(tmp_path: Path) -> AsyncIterator[Manager]:
+    with FakePodman(tmp_path) as fake:
+        manager = Manager(tmp_path, str(fake.socket))
+        try:
+            yield manager
+        finally:
+            await manager.close()
+
+
+async def ask(session: aiohttp.ClientSession, place: socket.socket, path: str) -> int:
+    host, port = place.getsockname()[:2]
+    async with asyncio.timeout(IN_TIME), session.get(f"http://{host}:{port}{path}") as answer:
+        await answer.read()
+        return answer.status
+
+
+async def test_requests_wait_while_serve_is_away(tmp_path: Path) -> None:
+    async with managed(tmp_path) as manager, aiohttp.ClientSession() as session:
+        early = asyncio.create_task(ask(session, manager.http, "/"), name="early")  # nobody has started serve yet
+        first = await manager.start()
+        assert await early == 404, "the ingress itself answers: no route"
+        assert await ask(session, manager.api, "/healthz") == 200
+        local = aiohttp.UnixConnector(str(tmp_path / "here.sock"))
+        async with aiohttp.ClientSession("http://box", connector=local) as near, near.get("/api/v1/box") as answer:
+            facts = await answer.json()
+        assert facts["ingress"] == [f"127.0.0.1:{manager.http.getsockname()[1]}"]
+
+        first.kill()
+        await first.wait()
+        async with aiohttp.ClientSession() as others:
+            waiting = [asyncio.create_task(ask(others, manager.http, "/"), name=f"waits {n}") for n in range(20)]
+            waiting += [asyncio.create_task(ask(others, manager.api, "/healthz"), name=f"asks {n}") for n in range(5)]
+            await asyncio.sleep(0.2)
+            assert not any(one.done() for one in waiting)
+            second = await manager.start()
+            assert await asyncio.gather(*waiting) == [404] * 20 + [200] * 5
+        second.terminate()
+        async with asyncio.timeout(IN_TIME):
+            assert await second.wait() == 0
+        assert (tmp_path / "here.sock").exists(), "what the service manager made is not ours to remove"
+
+
+async def test_as_systemd_does_it(tmp_path: Path) -> None:
+    program = shutil.which("systemd-socket-activate")
+    if program is None:
+        pytest.fail("this test needs systemd-socket-activate: apt-get install systemd")
+    with FakePodman(tmp_path) as fake, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        config = tmp_path / "config.toml"
+        config.write_text(f'[api]\nlisten = ["127.0.0.1:0"]\n[podman]\nsocket = "unix://{fake.socket}"\n')
+        process = await asyncio.create_subprocess_exec(
+            *(program, "-l", f"127.0.0.1:{port}", "--fdname=http", f"--setenv=PATH={os.environ['PATH']}"),
+            *(sys.executable, "-m", "minipaas", "serve", "--config", str(config), "--data", str(tmp_path / "data")),
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with aiohttp.ClientSession() as session, asyncio.timeout(IN_TIME):
+                while True:
+                    try:  # the first connection starts serve, and is answered by it
+                        async with session.get(f"http://127.0.0.1:{port}/") as answer:
+                            assert answer.status == 404
+                            assert "No app on this box" in await answer.text()
+                            break
+                    except aiohttp.ClientConnectorError:
+                        await asyncio.sleep(0.02)  # systemd-socket-activate itself is not up yet
+            process.terminate()
+            async with asyncio.timeout(IN_TIME):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
