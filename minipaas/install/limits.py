@@ -16,3 +16,5 @@ LOCK_GLANCE = 0.1
 """Seconds between two looks at that lock."""
 VERSIONS_KEPT = 3
 """Versions that stay: the current one, the one before it, and as many more as fit this number."""
+COOKIE_REACH = 1024**2
+"""How far from the end of a one-file program its archive may end, bytes; only the table of ELF sections follows it."""
