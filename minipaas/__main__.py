@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from minipaas import program
 from minipaas.surface.cli.main import run
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def leave(code: int) -> NoReturn:
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
     for thread in others:
         thread.join(max(0.0, until - time.monotonic()))
+    program.leave()
     if any(thread.is_alive() for thread in others):
         sys.stdout.flush()
         sys.stderr.flush()

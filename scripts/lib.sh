@@ -33,6 +33,9 @@ zstd                            zstd
 curl                            curl
 objdump                         binutils
 systemd-socket-activate         systemd
+gcc                             gcc
+/usr/include/unistd.h           libc6-dev
+/usr/include/zstd.h             libzstd-dev
 node                            nodejs
 npm                             npm
 chromium                        chromium
