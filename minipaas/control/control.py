@@ -115,7 +115,7 @@ class Control:
         try:
             change = await self.registry.rollback(app, to=to, actor=actor, origin=origin, now=time.time())
         except MinipaasError as error:
-            await self._audit_refusal(actor, "rollback", app, origin, error)
+            await self._audit_refusal(actor, "rollback", app, origin, error, app)
             raise
         self.wake()
         return change
@@ -125,7 +125,27 @@ class Control:
         try:
             change = await self.registry.remove(app, purge=purge, actor=actor, origin=origin, now=time.time())
         except MinipaasError as error:
-            await self._audit_refusal(actor, "remove", app, origin, error)
+            await self._audit_refusal(actor, "remove", app, origin, error, app)
+            raise
+        self.wake()
+        return change
+
+    async def restart(self, app: str, service: str | None, *, actor: str, origin: str) -> Change:
+        """Begin to replace the running instances of an app, or of one service, by new ones of the same release."""
+        try:
+            change = await self.registry.restart(app, service, actor=actor, origin=origin, now=time.time())
+        except MinipaasError as error:
+            await self._audit_refusal(actor, "restart", f"{app}/{service}" if service else app, origin, error, app)
+            raise
+        self.wake()
+        return change
+
+    async def scale(self, app: str, service: str, replicas: int | None, *, actor: str, origin: str) -> Change:
+        """Begin to run a service with so many instances; None: as many as its release says."""
+        try:
+            change = await self.registry.scale(app, service, replicas, actor=actor, origin=origin, now=time.time())
+        except MinipaasError as error:
+            await self._audit_refusal(actor, "scale", f"{app}/{service}", origin, error, app)
             raise
         self.wake()
         return change
@@ -156,13 +176,15 @@ class Control:
                 found += [LogLine(one.name.removeprefix("minipaas-"), line) for line in tail]
         return found
 
-    async def _audit_refusal(self, actor: str, action: str, subject: str, origin: str, error: MinipaasError) -> None:
+    async def _audit_refusal(
+        self, actor: str, action: str, subject: str, origin: str, error: MinipaasError, app: str | None = None
+    ) -> None:
         """Write down who was refused what. Never fails: the refusal itself matters more."""
         word = "refused" if isinstance(error, Refused) else "failed"
         result = f"{word}: {error.code}: {error.message}"
         try:
             await self.registry.audit(
-                actor=actor, action=action, subject=subject, origin=origin, result=result, now=time.time()
+                actor=actor, action=action, subject=subject, origin=origin, result=result, now=time.time(), app=app
             )
         except MinipaasError as failure:
             log.warning("cannot audit that %s by %s was %s: %s", action, actor, result, failure.message)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from minipaas.model.release import Release
+from minipaas.model.release import Release, Tuning
 
 
 class ChangeKind(StrEnum):
@@ -15,6 +15,14 @@ class ChangeKind(StrEnum):
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
     REMOVE = "remove"
+    RESTART = "restart"
+    """The serving release once more: new instances take over from the old ones."""
+    SCALE = "scale"
+    """The serving release with more or fewer instances of a service."""
+
+
+RELEASES = frozenset({ChangeKind.DEPLOY, ChangeKind.ROLLBACK})
+"""Changes that are about a release; the others are about how it is run."""
 
 
 class ChangeState(StrEnum):
@@ -66,6 +74,8 @@ class Change(Struct, frozen=True, kw_only=True):
     """Services whose release hook has succeeded."""
     purge: bool = False
     """For remove: the volumes too."""
+    tuning: dict[str, Tuning] = {}
+    """How the operator wants the target run, by service."""
 
 
 class AppDesired(Struct, frozen=True, kw_only=True):
@@ -79,7 +89,7 @@ class AppDesired(Struct, frozen=True, kw_only=True):
     change: Change | None = None
     """The active one."""
     target: Release | None = None
-    """`change.target`, resolved."""
+    """`change.target`, resolved. Releases are as the operator wants them run (`release.tuned`)."""
 
 
 class Desired(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from minipaas.model.spec import AppSpec
 
@@ -16,6 +17,15 @@ class ImageRef(Struct, frozen=True, kw_only=True):
     """Bytes of all layers, uncompressed."""
     platform: str
     """`linux/amd64`"""
+
+
+class Tuning(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the operator of this box has set for one service, beside what its release says."""
+
+    replicas: int | None = None
+    """So many instances, whatever the release says; None: as many as it says."""
+    restarted: int = 0
+    """The change that restarted it last: instances that were not started since then are replaced."""
 
 
 class Release(Struct, frozen=True, kw_only=True):
@@ -38,6 +48,8 @@ class Release(Struct, frozen=True, kw_only=True):
     blobs: tuple[str, ...]
     """Every digest this release needs from the blob store, metadata included."""
     spec: AppSpec
+    tuning: dict[str, Tuning] = {}
+    """By service, what `tuned` has put on it. Not part of what was signed, nor of what is stored of a release."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -48,6 +60,18 @@ class Release(Struct, frozen=True, kw_only=True):
     def short(self) -> str:
         """Twelve hex digits for people."""
         return self.digest.removeprefix("sha256:")[:12]
+
+
+def tuned(release: Release, tuning: dict[str, Tuning]) -> Release:
+    """The release as the operator wants it run. A setting that does not fit (no such service; more of a pinned one) has
+    no effect."""
+    if not tuning:
+        return release
+    services = dict(release.spec.services)
+    for name, one in tuning.items():
+        if one.replicas is not None and name in services and not services[name].pinned:
+            services[name] = replace(services[name], replicas=one.replicas)
+    return replace(release, spec=replace(release.spec, services=services), tuning=tuning)
 
 
 class Floor(Struct, frozen=True, kw_only=True):

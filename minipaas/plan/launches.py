@@ -31,7 +31,8 @@ class Place(NamedTuple):
     fingerprint: str
 
 
-_places: dict[str, tuple[Release, tuple[Place, ...]]] = {}
+_places: dict[int, tuple[Release, tuple[Place, ...]]] = {}
+"""By the release's id(), which is its own as long as it is held here: one digest may be run in two ways."""
 
 
 def launch_for(
@@ -72,8 +73,15 @@ def launch_for(
         generation=generation,
         attempt=attempt,
         change=change,
-        fingerprint=hashlib.sha256(to_json((HARDENING, base))).hexdigest()[:16],
+        fingerprint=hashlib.sha256(to_json(_kind(release, service, base))).hexdigest()[:16],
     )
+
+
+def _kind(release: Release, service: str, base: Launch) -> tuple[object, ...]:
+    """What makes instances interchangeable. Those from before a restart are not those from after it."""
+    tuning = release.tuning.get(service)
+    restarted = (tuning.restarted,) if tuning is not None and tuning.restarted else ()
+    return (HARDENING, base, *restarted)
 
 
 def hook_launch(release: Release, service: str, change: int) -> Launch:
@@ -86,8 +94,8 @@ def hook_launch(release: Release, service: str, change: int) -> Launch:
 def places(release: Release) -> tuple[Place, ...]:
     """Every place that instances of this release fill, services in start order. Worked out once a release: every round
     asks for it."""
-    known = _places.get(release.digest)
-    if known is not None and known[0] is release:
+    known = _places.get(id(release))
+    if known is not None:
         return known[1]
     found = []
     for service in release.spec.start_order():
@@ -95,7 +103,7 @@ def places(release: Release) -> tuple[Place, ...]:
         found += [Place(service, slot, fingerprint) for slot in range(1, release.spec.services[service].replicas + 1)]
     if len(_places) >= _REMEMBERED:
         _places.clear()
-    _places[release.digest] = (release, tuple(found))
+    _places[id(release)] = (release, tuple(found))
     return tuple(found)
 
 

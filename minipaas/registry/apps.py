@@ -1,5 +1,6 @@
 """Apps: what each should be. `serving` is what its routes were last switched to, `good` the last release that was
-confirmed. An app is there from its first accepted release until its removal has finished."""
+confirmed; to both belongs how the operator wants them run. An app is there from its first accepted release until its
+removal has finished."""
 
 from __future__ import annotations
 
@@ -11,12 +12,16 @@ from minipaas.model.change import AppDesired, Desired
 from minipaas.model.errors import Missing
 from minipaas.registry import changes, releases
 
+UNTUNED = "{}"
+
 
 class Pointers(Struct, frozen=True, kw_only=True):
-    """Digests of the two releases an app stands on."""
+    """Digests of the two releases an app stands on, and how they are to be run (JSON, `release.Tuning` by service)."""
 
     serving: str | None = None
     good: str | None = None
+    serving_tuning: str = UNTUNED
+    good_tuning: str = UNTUNED
 
 
 def ensure(db: Connection, app: str) -> Pointers:
@@ -27,15 +32,18 @@ def ensure(db: Connection, app: str) -> Pointers:
 
 def get(db: Connection, app: str) -> Pointers:
     """The app's pointers. Raises Missing."""
-    row = db.execute("SELECT serving, good FROM app WHERE name = ?", (app,)).fetchone()
+    row = db.execute("SELECT serving, good, serving_tuning, good_tuning FROM app WHERE name = ?", (app,)).fetchone()
     if row is None:
         raise Missing(f"cannot find app {app}: it is not on this box", hint="minipaas status", code="app.missing")
-    return Pointers(serving=row["serving"], good=row["good"])
+    return Pointers(**dict(row))
 
 
 def point(db: Connection, app: str, pointers: Pointers) -> None:
     """Move the pointers."""
-    db.execute("UPDATE app SET serving = ?, good = ? WHERE name = ?", (pointers.serving, pointers.good, app))
+    db.execute(
+        "UPDATE app SET serving = ?, good = ?, serving_tuning = ?, good_tuning = ? WHERE name = ?",
+        (pointers.serving, pointers.good, pointers.serving_tuning, pointers.good_tuning, app),
+    )
 
 
 def forget(db: Connection, app: str) -> None:
@@ -50,11 +58,13 @@ def desired(db: Connection) -> Desired:
         apps=tuple(
             AppDesired(
                 app=row["name"],
-                serving=releases.maybe(db, row["serving"]),
-                good=releases.maybe(db, row["good"]),
+                serving=releases.running(db, row["serving"], row["serving_tuning"]),
+                good=releases.running(db, row["good"], row["good_tuning"]),
                 change=(change := active.get(row["name"])),
-                target=releases.maybe(db, change.target) if change else None,
+                target=releases.running(db, change.target, changes.tuning_text(change)) if change else None,
             )
-            for row in db.execute("SELECT name, serving, good FROM app ORDER BY name").fetchall()
+            for row in db.execute(
+                "SELECT name, serving, good, serving_tuning, good_tuning FROM app ORDER BY name"
+            ).fetchall()
         )
     )

@@ -25,13 +25,25 @@ class AuditRow(Struct, frozen=True, kw_only=True):
     """Where the request came from: an address, a pid, a file."""
     result: str
     """What came of it: `change 12`, or the rule that refused it."""
+    app: str | None = None
+    """The app that it was about, where that is known."""
 
 
-def append(db: Connection, *, at: float, actor: str, action: str, subject: str, origin: str, result: str) -> None:
+def append(
+    db: Connection,
+    *,
+    at: float,
+    actor: str,
+    action: str,
+    subject: str,
+    origin: str,
+    result: str,
+    app: str | None = None,
+) -> None:
     """Add a row, and let the oldest go."""
     cursor = db.execute(
-        "INSERT INTO audit (at, actor, action, subject, origin, result) VALUES (?, ?, ?, ?, ?, ?)",
-        (at, clip(actor), clip(action), clip(subject), clip(origin), clip(result)),
+        "INSERT INTO audit (at, actor, action, subject, origin, result, app) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (at, clip(actor), clip(action), clip(subject), clip(origin), clip(result), app),
     )
     db.execute("DELETE FROM audit WHERE id <= ?", ((cursor.lastrowid or 0) - AUDIT_KEPT,))
 

@@ -6,12 +6,15 @@ saving a newer state of it is a conflict, and whoever holds the stale value has 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from sqlite3 import Connection, Row
 
 import msgspec
 
-from minipaas.model.change import Change, ChangeKind, ChangeState
+from minipaas.model.change import RELEASES, Change, ChangeKind, ChangeState
 from minipaas.model.errors import Conflict, Missing
+from minipaas.model.release import Tuning
+from minipaas.model.typed import to_json
 from minipaas.registry import releases
 from minipaas.registry.limits import CHANGES_KEPT, clip, clip_end
 
@@ -27,9 +30,12 @@ def begin(
     now: float,
     deadline: float,
     purge: bool = False,
+    tuning: Mapping[str, Tuning] | None = None,
+    hooks_done: Sequence[str] = (),
     instead: str,
 ) -> Change:
-    """Begin a change and return it. The app's active one, if any, is superseded, with `instead` in its reason."""
+    """Begin a change and return it. The app's active one, if any, is superseded, with `instead` in its reason.
+    `tuning`: how the target is to be run; `hooks_done`: services whose release hook needs not be run."""
     old = active(db, app)
     if old is not None:
         ended = msgspec.structs.replace(
@@ -38,13 +44,26 @@ def begin(
         _update(db, ended)
     state = ChangeState.REMOVING if kind is ChangeKind.REMOVE else ChangeState.ROLLING
     cursor = db.execute(
-        "INSERT INTO change (app, kind, state, target, fallback, actor, started, deadline, purge) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (app, kind.value, state.value, target, fallback, clip(actor), now, deadline, purge),
+        "INSERT INTO change (app, kind, state, target, fallback, actor, started, deadline, purge, tuning, hooks_done) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            app,
+            kind.value,
+            state.value,
+            target,
+            fallback,
+            clip(actor),
+            now,
+            deadline,
+            purge,
+            to_json(dict(tuning or {})).decode(),
+            to_json(tuple(hooks_done)).decode(),
+        ),
     )
-    releases.set_outcome(db, target, state)
+    change = get(db, cursor.lastrowid or 0)
+    _tell_release(db, change)
     _prune(db, app)
-    return get(db, cursor.lastrowid or 0)
+    return change
 
 
 def save(db: Connection, change: Change) -> None:
@@ -94,7 +113,7 @@ def page(db: Connection, app: str | None, limit: int) -> list[Change]:
 def _update(db: Connection, change: Change) -> None:
     db.execute(
         "UPDATE change SET state = ?, fallback = ?, deadline = ?, switched = ?, ended = ?, reason = ?, hooks_done = ?, "
-        "purge = ? WHERE id = ?",
+        "purge = ?, tuning = ? WHERE id = ?",
         (
             change.state.value,
             change.fallback,
@@ -104,10 +123,22 @@ def _update(db: Connection, change: Change) -> None:
             clip_end(change.reason),
             msgspec.json.encode(change.hooks_done).decode(),
             change.purge,
+            tuning_text(change),
             change.id,
         ),
     )
-    releases.set_outcome(db, change.target, change.state)
+    _tell_release(db, change)
+
+
+def _tell_release(db: Connection, change: Change) -> None:
+    """A restart that failed says nothing of the release."""
+    if change.kind in RELEASES:
+        releases.set_outcome(db, change.target, change.state)
+
+
+def tuning_text(change: Change) -> str:
+    """As it stands in the table; equal tunings are equal texts."""
+    return to_json(change.tuning).decode()
 
 
 def _prune(db: Connection, app: str) -> None:
@@ -125,4 +156,5 @@ def _change(row: Row) -> Change:
     values["state"] = ChangeState(row["state"])
     values["hooks_done"] = tuple(msgspec.json.decode(row["hooks_done"]))
     values["purge"] = bool(row["purge"])
+    values["tuning"] = releases.tuning_of(row["tuning"])
     return Change(**values)

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Literal, TypeAlias, TypeVar
 
-from minipaas.model.change import Change, Desired
+from minipaas.model.change import Change, ChangeState, Desired
 from minipaas.model.observed import Note
 from minipaas.model.release import Floor, Release
 from minipaas.registry import apps, audit, changes, journal, news, notes, releases, requests, tokens, trust
@@ -145,6 +145,20 @@ class Registry:
             lambda db: requests.remove(db, app, purge=purge, actor=actor, origin=origin, now=now), apps=True
         )
 
+    async def restart(self, app: str, service: str | None, *, actor: str, origin: str, now: float) -> Change:
+        """Begin to restart an app or one service of it: `requests.restart`."""
+        return await self._write(
+            lambda db: requests.restart(db, app, service, actor=actor, origin=origin, now=now), apps=True
+        )
+
+    async def scale(
+        self, app: str, service: str, replicas: int | None, *, actor: str, origin: str, now: float
+    ) -> Change:
+        """Begin to run a service with so many instances; None: as many as its release says: `requests.scale`."""
+        return await self._write(
+            lambda db: requests.scale(db, app, service, replicas, actor=actor, origin=origin, now=now), apps=True
+        )
+
     async def desired(self) -> Desired:
         """Everything this box should be. Read once after each write that concerns it, else from memory."""
         generation = self._generation
@@ -158,7 +172,8 @@ class Registry:
     async def save_change(
         self, change: Change, *, serving: Pointer = KEEP, good: Pointer = KEEP, forget_app: bool = False
     ) -> None:
-        """Write the next state of a change and move the app's pointers with it, in one transaction. A release that
+        """Write the next state of a change and move the app's pointers with it, in one transaction. How a release is
+        run goes with the pointer: as the change wants its target, or, when it goes back, as before. A release that
         becomes `good` is confirmed from then on. `forget_app`: the removal is finished. Raises Missing,
         Conflict(change.ended) when it was superseded meanwhile: look again."""
 
@@ -172,11 +187,16 @@ class Registry:
             if serving is KEEP and good is KEEP:
                 return
             old = apps.get(db, change.app)
+            forward = change.state in (ChangeState.CONFIRMING, ChangeState.DONE)
+            tuning = changes.tuning_text(change) if forward else old.good_tuning
             apps.point(
                 db,
                 change.app,
                 apps.Pointers(
-                    serving=old.serving if serving is KEEP else serving, good=old.good if good is KEEP else good
+                    serving=old.serving if serving is KEEP else serving,
+                    serving_tuning=old.serving_tuning if serving is KEEP else tuning,
+                    good=old.good if good is KEEP else good,
+                    good_tuning=old.good_tuning if good is KEEP else tuning,
                 ),
             )
             if good is not KEEP and good is not None:
@@ -247,11 +267,21 @@ class Registry:
         given = tuple(ids)
         await self._write(lambda db: notes.drop(db, given), news_worthy=False)
 
-    async def audit(self, *, actor: str, action: str, subject: str, origin: str, result: str, now: float) -> None:
-        """Write what is no mutation of the registry itself, above all refusals."""
+    async def audit(
+        self,
+        *,
+        actor: str,
+        action: str,
+        subject: str,
+        origin: str,
+        result: str,
+        now: float,
+        app: str | None = None,
+    ) -> None:
+        """Write what is no mutation of the registry itself, above all refusals. `app`: which it was about, if any."""
         await self._write(
             lambda db: audit.append(
-                db, at=now, actor=actor, action=action, subject=subject, origin=origin, result=result
+                db, at=now, actor=actor, action=action, subject=subject, origin=origin, result=result, app=app
             ),
             news_worthy=False,
         )

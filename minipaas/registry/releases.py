@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from minipaas.model.change import ChangeState
 from minipaas.model.errors import Invalid, MinipaasError, Missing, Refused
-from minipaas.model.release import Release
+from minipaas.model.release import Release, Tuning, tuned
 from minipaas.model.typed import from_json, to_json
 from minipaas.registry.limits import DIGEST_PREFIX, RELEASES_DECODED, RETIRED_KEPT
 
@@ -62,6 +62,17 @@ def decode(body: str) -> Release:
         ) from error
 
 
+@lru_cache(maxsize=RELEASES_DECODED)
+def _as_tuned(body: str, tuning: str) -> Release:
+    """A stored release as it is to be run; the same texts give the same object."""
+    return tuned(decode(body), tuning_of(tuning))
+
+
+def tuning_of(text: str) -> dict[str, Tuning]:
+    """What stands in a `tuning` column."""
+    return from_json(text, dict[str, Tuning])
+
+
 def put(db: Connection, release: Release, now: float) -> None:
     """Write a release; one that is known is complete again (not retired). Raises Refused(release.number)."""
     if not 0 <= release.sequence <= _LARGEST or not 0 <= release.epoch <= _LARGEST:
@@ -98,6 +109,14 @@ def known(db: Connection, digest: str) -> Release | None:
 def maybe(db: Connection, digest: str | None) -> Release | None:
     """The release of that digest, None for None."""
     return None if digest is None else get(db, digest)
+
+
+def running(db: Connection, digest: str | None, tuning: str) -> Release | None:
+    """The release of that digest as it is to be run (`tuning`: JSON), None for None. Raises Missing."""
+    if digest is None:
+        return None
+    row = db.execute("SELECT body FROM release WHERE digest = ?", (digest,)).fetchone()
+    return get(db, digest) if row is None else _as_tuned(row["body"], tuning)
 
 
 def every(db: Connection, app: str) -> list[ReleaseRow]:

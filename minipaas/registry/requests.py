@@ -1,15 +1,18 @@
-"""The three things a box can be asked: accept a release, roll back, remove. Each is one transaction that checks again
-what may have changed since the caller looked, begins a change, and writes its audit row; or it raises, and nothing is
-different."""
+"""What a box can be asked: accept a release, roll back, remove, restart, scale. Each is one transaction that checks
+again what may have changed since the caller looked, begins a change, and writes its audit row; or it raises, and
+nothing is different."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from sqlite3 import Connection
 
-from minipaas.model.change import Change, ChangeKind
-from minipaas.model.errors import Conflict, Missing, Refused
-from minipaas.model.release import Release
+from msgspec.structs import replace
+
+from minipaas.model.change import RELEASES, Change, ChangeKind, ChangeState
+from minipaas.model.errors import Conflict, Invalid, Missing, Refused
+from minipaas.model.release import Release, Tuning
+from minipaas.model.spec import MAX_REPLICAS, ServiceSpec
 from minipaas.registry import apps, audit, changes, releases, trust
 from minipaas.registry.clashes import refuse_clashes
 from minipaas.registry.limits import REMOVE_DEADLINE
@@ -50,6 +53,7 @@ def accept(
         actor=actor,
         now=now,
         deadline=now + release.spec.rollout.deadline,
+        tuning=_wanted(db, release.app, pointers),
         instead=f"deploy {release.version}",
     )
     _record(db, change, f"{release.app} {release.version} ({release.short})", origin)
@@ -99,6 +103,7 @@ def rollback(db: Connection, app: str, to: str | None, *, actor: str, origin: st
         actor=actor,
         now=now,
         deadline=now + release.spec.rollout.deadline,
+        tuning=_wanted(db, app, pointers),
         instead=f"rollback to {release.version}",
     )
     _record(db, change, f"{app} {release.version} ({release.short})", origin)
@@ -125,6 +130,116 @@ def remove(db: Connection, app: str, *, purge: bool, actor: str, origin: str, no
         )
     _record(db, change, f"{app} with its volumes" if purge else app, origin, actor=actor, at=now)
     return change
+
+
+def restart(db: Connection, app: str, service: str | None, *, actor: str, origin: str, now: float) -> Change:
+    """Begin to replace the instances of the serving release, or of one service of it. Raises Missing(app.missing,
+    service.missing), Refused(app.not_serving), Conflict(change.under_way)."""
+    what = f"{app}/{service}" if service is not None else app
+    serving, tuning = _serving(db, app, "restart", what)
+    if service is not None:
+        _service(serving, service, "restart")
+    change = _run_anew(db, serving, ChangeKind.RESTART, tuning, actor=actor, now=now, instead=f"restart of {what}")
+    # Its own number tells those that it starts from all that were there before, also from an earlier attempt.
+    for name in [service] if service is not None else serving.spec.services:
+        tuning[name] = replace(tuning.get(name, Tuning()), restarted=change.id)
+    change = replace(change, tuning=tuning)
+    changes.save(db, change)
+    _record(db, change, what, origin)
+    return change
+
+
+def scale(
+    db: Connection, app: str, service: str, replicas: int | None, *, actor: str, origin: str, now: float
+) -> Change:
+    """Begin to run a service with so many instances; None: as many as its release says. Later releases are run so too.
+    Raises Missing(app.missing, service.missing), Refused(app.not_serving, service.pinned), Invalid(service.replicas),
+    Conflict(change.under_way)."""
+    what = f"{app}/{service}"
+    serving, tuning = _serving(db, app, "scale", what)
+    pinned = _pinned_by(_service(serving, service, "scale"))
+    if pinned:
+        raise Refused(
+            f"cannot scale {what}: {pinned}, so it runs exactly once",
+            hint="to stop it, remove the app; to run it more often, build a release in which it does not",
+            code="service.pinned",
+        )
+    if replicas is not None and not 0 <= replicas <= MAX_REPLICAS:
+        raise Invalid(f"cannot scale {what} to {replicas}: it takes 0 to {MAX_REPLICAS}", code="service.replicas")
+    tuning[service] = replace(tuning.get(service, Tuning()), replicas=replicas)
+    to = f"{what} to {'what its release says' if replicas is None else replicas}"
+    change = _run_anew(db, serving, ChangeKind.SCALE, tuning, actor=actor, now=now, instead=f"scale {to}")
+    _record(db, change, to, origin)
+    return change
+
+
+def _serving(db: Connection, app: str, verb: str, what: str) -> tuple[Release, dict[str, Tuning]]:
+    """The release that serves, and how it is to be run as far as asked until now."""
+    pointers = apps.get(db, app)
+    serving = releases.maybe(db, pointers.serving)
+    if serving is None:
+        raise Refused(
+            f"cannot {verb} {what}: nothing of it serves", hint="minipaas deploy FILE", code="app.not_serving"
+        )
+    active = changes.active(db, app)
+    if active is not None and (active.kind in RELEASES or active.kind is ChangeKind.REMOVE):
+        raise Conflict(
+            f"cannot {verb} {what}: change {active.id} ({active.kind.value}) is under way",
+            hint=f"wait for it: minipaas changes {active.id}",
+            code="change.under_way",
+        )
+    return serving, _wanted(db, app, pointers)
+
+
+def _service(release: Release, service: str, verb: str) -> ServiceSpec:
+    found = release.spec.services.get(service)
+    if found is None:
+        raise Missing(
+            f"cannot {verb} {release.app}/{service}: {release.app} {release.version} has no such service",
+            hint=f"it has: {', '.join(release.spec.services)}",
+            code="service.missing",
+        )
+    return found
+
+
+def _pinned_by(service: ServiceSpec) -> str:
+    if service.volumes:
+        return "it holds a volume"
+    return "it publishes a port of the host" if service.ports else ""
+
+
+def _run_anew(
+    db: Connection,
+    serving: Release,
+    kind: ChangeKind,
+    tuning: dict[str, Tuning],
+    *,
+    actor: str,
+    now: float,
+    instead: str,
+) -> Change:
+    """Begin a change towards the serving release, run differently. Its release hooks have been run when it came."""
+    return changes.begin(
+        db,
+        serving.app,
+        kind,
+        target=serving.digest,
+        fallback=apps.get(db, serving.app).good,
+        actor=actor,
+        now=now,
+        deadline=now + serving.spec.rollout.deadline,
+        tuning=tuning,
+        hooks_done=[name for name, service in serving.spec.services.items() if service.hooks.release is not None],
+        instead=instead,
+    )
+
+
+def _wanted(db: Connection, app: str, pointers: apps.Pointers) -> dict[str, Tuning]:
+    """How the app is to be run: as the change under way wants it, unless that has failed already; else as it is run."""
+    active = changes.active(db, app)
+    if active is not None and active.state in (ChangeState.ROLLING, ChangeState.CONFIRMING):
+        return dict(active.tuning)
+    return dict(releases.tuning_of(pointers.serving_tuning))
 
 
 def previous(db: Connection, app: str) -> ReleaseRow | None:
@@ -178,4 +293,5 @@ def _record(
         subject=subject,
         origin=origin,
         result=f"change {change.id}",
+        app=change.app,
     )

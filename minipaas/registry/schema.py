@@ -1,7 +1,7 @@
 """Which schema this program speaks, and how an older registry is led to it.
 
 `schema.sql` is always the whole newest schema. A change of it raises VERSION and adds the SQL that makes the new
-version out of the one before to MIGRATIONS; a test proves that both ways end at the same schema.
+version out of the one before as `schema_N.sql`; a test proves that both ways end at the same schema.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from importlib import resources
 
 from msgspec import Struct
 
-VERSION = 1
-MIGRATIONS: dict[int, str] = {}
-"""By the version they lead to."""
+VERSION = 2
 
 APPLICATION_ID = 0x6D706173
 """'mpas' in the file's header (PRAGMA application_id): the file is one of ours."""
@@ -28,5 +26,10 @@ class Schema(Struct, frozen=True, kw_only=True):
 
 def current() -> Schema:
     """The schema of this program."""
-    create = resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
-    return Schema(version=VERSION, create=create, migrations=MIGRATIONS)
+    here = resources.files(__package__)
+    migrations = {
+        number: here.joinpath(f"schema_{number}.sql").read_text(encoding="utf-8") for number in range(2, VERSION + 1)
+    }
+    return Schema(
+        version=VERSION, create=here.joinpath("schema.sql").read_text(encoding="utf-8"), migrations=migrations
+    )

@@ -3,7 +3,7 @@
 -- One file, SQLite in WAL mode with synchronous=FULL: what a caller was told is done survives a power cut.
 -- One thread writes, in short transactions; readers see the last commit and never wait.
 -- This file is the whole schema of the newest version. A fresh registry is made from it; an older one is led
--- here by the numbered migrations in schema.py. PRAGMA user_version is the number; a newer one is refused.
+-- here by the numbered migrations beside it (schema_N.sql). PRAGMA user_version is the number; a newer one is refused.
 -- Times are Unix seconds (REAL). Digests are text, 'sha256:<hex>'. Struct bodies are canonical JSON.
 
 
@@ -56,7 +56,9 @@ CREATE TABLE release (
 CREATE TABLE app (
     name     TEXT PRIMARY KEY,
     serving  TEXT REFERENCES release (digest),   -- what the routes were last switched to
-    good     TEXT REFERENCES release (digest)    -- the last confirmed: the way back
+    good     TEXT REFERENCES release (digest),   -- the last confirmed: the way back
+    serving_tuning  TEXT NOT NULL DEFAULT '{}',  -- how the operator wants `serving` run: JSON, by service
+    good_tuning     TEXT NOT NULL DEFAULT '{}'   -- the same for `good`
 ) STRICT, WITHOUT ROWID;
 
 
@@ -65,7 +67,7 @@ CREATE TABLE app (
 CREATE TABLE change (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     app         TEXT NOT NULL,
-    kind        TEXT NOT NULL CHECK (kind IN ('deploy', 'rollback', 'remove')),
+    kind        TEXT NOT NULL CHECK (kind IN ('deploy', 'rollback', 'remove', 'restart', 'scale')),
     state       TEXT NOT NULL CHECK (state IN ('rolling', 'confirming', 'reverting', 'removing',
                                                'done', 'failed', 'rolled_back', 'superseded')),
     target      TEXT REFERENCES release (digest),  -- NULL for remove
@@ -78,6 +80,7 @@ CREATE TABLE change (
     reason      TEXT NOT NULL DEFAULT '',
     hooks_done  TEXT NOT NULL DEFAULT '[]',        -- JSON: services whose release hook has succeeded
     purge       INTEGER NOT NULL DEFAULT 0,
+    tuning      TEXT NOT NULL DEFAULT '{}',        -- how the operator wants the target run: JSON, by service
     CHECK ((target IS NULL) = (kind = 'remove')),
     CHECK ((ended IS NULL) = (state IN ('rolling', 'confirming', 'reverting', 'removing')))
 ) STRICT;
@@ -107,7 +110,24 @@ CREATE TABLE step (
 CREATE INDEX step_change ON step (change, id);
 CREATE INDEX step_app ON step (app, id);
 CREATE INDEX step_upkeep ON step (app, id) WHERE change IS NULL;
+CREATE INDEX step_upkeep_time ON step (app, started) WHERE change IS NULL;
 CREATE INDEX step_open ON step (id) WHERE ended IS NULL;
+
+
+-- Instances that ended by themselves, as long as an app has room for them: the container itself goes sooner.
+CREATE TABLE death (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    app        TEXT NOT NULL,
+    service    TEXT NOT NULL,
+    container  TEXT NOT NULL,         -- Podman's id of it
+    name       TEXT NOT NULL,
+    release    TEXT NOT NULL,         -- digest; may be of a release that is forgotten
+    at         REAL NOT NULL,
+    detail     TEXT NOT NULL,         -- how it ended, for people
+    UNIQUE (container, at)
+) STRICT;
+
+CREATE INDEX death_app ON death (app, at);
 
 
 -- What the box remembers of a container, because Podman cannot know it.
@@ -136,5 +156,8 @@ CREATE TABLE audit (
     action   TEXT NOT NULL,
     subject  TEXT NOT NULL,
     origin   TEXT NOT NULL,
-    result   TEXT NOT NULL
+    result   TEXT NOT NULL,
+    app      TEXT                     -- the app that it was about; NULL: the box, or not known yet
 ) STRICT;
+
+CREATE INDEX audit_app ON audit (app, at);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +19,7 @@ from minipaas.model.errors import Forbidden, Invalid, MinipaasError
 from minipaas.model.typed import to_json
 from minipaas.surface import problems
 from minipaas.surface.access import Caller, check_host, check_site, identify, require
-from minipaas.surface.call import Call, Context, check_path, decode, read_query
+from minipaas.surface.call import PATH_PATTERNS, Call, Context, check_path, decode, read_query
 from minipaas.surface.continuing import go_ahead, still_waits
 from minipaas.surface.limits import Limits
 from minipaas.surface.table import Row
@@ -58,9 +59,16 @@ class Refusals:
         log.warning("refused %s to %s (%s): %s", what, actor, origin, error.message)
         if self._count > self._context.limits.refusals_per_minute:
             return
+        app = request.match_info.get("app")
         try:
             await self._context.registry.audit(
-                actor=actor, action="refused", subject=what, origin=origin, result=error.message, now=now
+                actor=actor,
+                action="refused",
+                subject=what,
+                origin=origin,
+                result=error.message,
+                now=now,
+                app=app if app is not None and re.fullmatch(PATH_PATTERNS["app"], app) else None,
             )
         except MinipaasError as failure:
             log.warning("cannot audit a refusal: %s", failure.message)

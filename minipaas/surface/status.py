@@ -97,7 +97,13 @@ def app_state(desired: AppDesired, last: Change | None, services: Sequence[Servi
     return AppState.RUNNING
 
 
-_WORDS = {ChangeKind.DEPLOY: "deploy", ChangeKind.ROLLBACK: "rollback", ChangeKind.REMOVE: "removal"}
+_WORDS = {
+    ChangeKind.DEPLOY: "deploy",
+    ChangeKind.ROLLBACK: "rollback",
+    ChangeKind.REMOVE: "removal",
+    ChangeKind.RESTART: "restart",
+    ChangeKind.SCALE: "scaling",
+}
 
 
 def app_sentence(
@@ -117,6 +123,9 @@ def app_sentence(
     ]
     match state:
         case AppState.CHANGING:
+            if last is not None and last.kind in (ChangeKind.RESTART, ChangeKind.SCALE):
+                doing = "Reverting its" if last.state is ChangeState.REVERTING else "It is in the middle of a"
+                return f"{doing} {_WORDS[last.kind]}; {serving} serves."
             what = "Going back" if last is not None and last.kind is ChangeKind.ROLLBACK else "Changing"
             if last is not None and last.state is ChangeState.REVERTING:
                 what = "Reverting; was changing"

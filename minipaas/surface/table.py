@@ -11,7 +11,7 @@ import re
 import msgspec
 from msgspec import Struct
 
-from minipaas.surface import page, wire
+from minipaas.surface import page, wire, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import Handler, Query
 from minipaas.surface.handlers import apps, box, bundles, changes, tokens, trust
@@ -137,6 +137,28 @@ TABLE: tuple[Row, ...] = (
         handler=apps.rollback,
         summary="Go back to an accepted release; needs no network.",
         request=wire.RollbackRequest,
+        response=wire.Accepted,
+        status=202,
+        errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/apps/{{app}}/restart",
+        access=Access.DEPLOY,
+        handler=apps.restart,
+        summary="Replace the instances of an app, or of one service, by new ones of the same release.",
+        request=wire_plan.RestartRequest,
+        response=wire.Accepted,
+        status=202,
+        errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/apps/{{app}}/scale",
+        access=Access.DEPLOY,
+        handler=apps.scale,
+        summary="Run a service with more or fewer instances than its release says, also of later releases.",
+        request=wire_plan.ScaleRequest,
         response=wire.Accepted,
         status=202,
         errors=(400, 404, 409, 413, 415, 422),

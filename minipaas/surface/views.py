@@ -66,6 +66,7 @@ async def _app(call: Call, desired: AppDesired) -> AppView:
         recent = await call.registry.changes(desired.app, 1)
         last = recent[0] if recent else None
     shown = desired.serving or desired.target
+    proven = desired.good is not None and shown is not None and desired.good.digest == shown.digest
     observed = call.control.observed
     services = await _services(call, desired, shown, observed)
     serving_services = services if desired.serving is not None else ()
@@ -79,10 +80,8 @@ async def _app(call: Call, desired: AppDesired) -> AppView:
             desired, state, last, version, [(s.name, s.state, s.healthy, s.replicas) for s in serving_services]
         ),
         needs_you=state in status.NEEDS_YOU,
-        serving=release_view(desired.serving, serving=True, good=desired.good == desired.serving)
-        if desired.serving
-        else None,
-        good=release_view(desired.good, serving=desired.good == desired.serving, good=True) if desired.good else None,
+        serving=release_view(desired.serving, serving=True, good=proven) if desired.serving else None,
+        good=release_view(desired.good, serving=proven, good=True) if desired.good else None,
         change=await change_view(call, last) if last is not None else None,
         services=services,
         routes=tuple(route for service in services for route in service.routes),
@@ -95,11 +94,20 @@ async def _services(
     """Services of the release that serves (or is to), then those of which only instances are left."""
     of_app = observed.of(desired.app)
     specs: dict[str, ServiceSpec | None] = dict(shown.spec.services) if shown else {}
+    signed = await call.context.release(shown.digest) if shown else None
     for instance in of_app:
         specs.setdefault(instance.service, None)
     return tuple(
         [
-            await _service(call, name, spec, shown, [i for i in of_app if i.service == name], observed)
+            await _service(
+                call,
+                name,
+                spec,
+                shown,
+                [i for i in of_app if i.service == name],
+                observed,
+                released=signed.spec.services[name].replicas if signed and spec else 0,
+            )
             for name, spec in specs.items()
         ]
     )
@@ -112,6 +120,8 @@ async def _service(
     shown: Release | None,
     instances: Sequence[Instance],
     observed: Observed,
+    *,
+    released: int,
 ) -> ServiceView:
     conditions = {i.id: status.condition(i, spec, observed.notes.get(i.id), observed.boot) for i in instances}
     views = [
@@ -145,6 +155,7 @@ async def _service(
         name=name,
         state=state,
         replicas=spec.replicas if spec else 0,
+        released=released,
         healthy=healthy,
         image=image.config if image else "",
         port=spec.port if spec else None,

@@ -109,6 +109,8 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     state: ServiceState
     replicas: int
     """How many should run."""
+    released: int
+    """How many the release asks for; another number than `replicas` was set by hand."""
     healthy: int
     """How many do."""
     image: str
@@ -234,6 +236,8 @@ class Accepted(Struct, frozen=True, kw_only=True):
     """Of the release that is to serve; None for a removal."""
     events: str
     page: str
+    warnings: tuple[str, ...] = ()
+    """What the verifier let pass and is not quite right."""
 
 
 class Digests(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

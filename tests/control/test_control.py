@@ -240,3 +240,32 @@ async def test_two_apps_do_not_wait_for_each_other(started: RunningBox) -> None:
     assert (await started.control.registry.change(slow.id)).state.active
     assert (await started.ended(slow)).state is ChangeState.DONE
     await asyncio.sleep(0)
+
+
+async def test_a_restart_replaces_the_instances_of_the_same_release(started: RunningBox) -> None:
+    await started.deploy(toml(replicas=2))
+    before = set(started.running())
+    change = await started.ended(await started.control.restart("shop", "web", actor="test", origin="test"))
+    assert (change.state, change.reason) == (ChangeState.DONE, "")
+    await started.until(lambda: len(started.running()) == 2 and before.isdisjoint(started.running()))
+    assert (await started.get())[1] in started.running()
+
+
+async def test_a_box_killed_in_the_middle_of_a_restart_goes_on_with_it(fake: FakePodman, tmp_path: Path) -> None:
+    async with running_box(fake, tmp_path) as first:
+        await first.trust()
+        await first.deploy(toml(fake="start_delay=0.3"))
+        change = await first.control.restart("shop", None, actor="test", origin="test")
+        await first.until(lambda: len(first.fake.running) == 2)
+    async with running_box(fake, tmp_path) as second:
+        assert (await second.ended(change)).state is ChangeState.DONE
+        await second.until(lambda: second.running() == ["minipaas-shop-web-1-2"])
+
+
+async def test_scaling_up_and_down_and_back_to_what_the_release_says(started: RunningBox) -> None:
+    await started.deploy(toml(replicas=2))
+    for wanted, count in ((4, 4), (1, 1), (0, 0), (None, 2)):
+        change = await started.ended(await started.control.scale("shop", "web", wanted, actor="test", origin="test"))
+        assert change.state is ChangeState.DONE
+        await started.until(lambda count=count: len(started.running()) == count)
+        assert (await started.get())[0] == (200 if count else 503)

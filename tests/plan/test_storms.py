@@ -9,7 +9,7 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from minipaas.model.change import ChangeState
+from minipaas.model.change import ChangeKind, ChangeState
 from minipaas.model.observed import HealthState, Hook, InstanceState
 from minipaas.model.release import Release
 from minipaas.model.steps import RevertChange, SetRoutes
@@ -41,7 +41,7 @@ def random_release(dice: random.Random, number: int) -> Release:
 
 def one_event(dice: random.Random, world: World, number: int) -> None:
     running = sorted((one for one in world.instances.values() if one.running), key=lambda one: one.id)
-    match dice.randrange(15):
+    match dice.randrange(18):
         case 0 | 1 | 2:
             world.deploy(random_release(dice, number))
         case 3 if world.good is not None:
@@ -68,8 +68,19 @@ def one_event(dice: random.Random, world: World, number: int) -> None:
         case 13 if world.app:
             name = f"hook-{number}"
             world.hook_containers[name] = Hook(id=name, name=name, app=world.app, service="web", change=number - 3)
-        case 14:
+        case 14 if world.serving is not None and _may_be_run_anew(world):
+            world.restart(dice.choice([None, *world.serving.spec.services]))
+        case 15 | 16 if world.serving is not None and _may_be_run_anew(world):
+            plain = world.releases[world.serving.digest].spec.services
+            if able := [name for name, spec in plain.items() if not spec.pinned]:
+                world.scale(dice.choice(able), dice.choice([None, 0, 1, 2, 3]))
+        case 17:
             world.now += dice.choice([1.0, 30.0, 700.0])
+
+
+def _may_be_run_anew(world: World) -> bool:
+    """The registry refuses it while a release is on its way."""
+    return world.change is None or world.change.kind in (ChangeKind.RESTART, ChangeKind.SCALE)
 
 
 def part_of(dice: random.Random, world: World, plan: AppPlan) -> None:

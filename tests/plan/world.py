@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from minipaas.model.change import AppDesired, Change, ChangeKind, ChangeState, Desired
 from minipaas.model.launch import Launch, network_name
 from minipaas.model.observed import HealthState, Hook, Instance, InstanceState, Note, Observed
-from minipaas.model.release import ImageRef, Release
+from minipaas.model.release import ImageRef, Release, Tuning, tuned
 from minipaas.model.route import Backend, RouteEntry
 from minipaas.model.spec import parse_app_toml
 from minipaas.model.steps import (
@@ -89,6 +89,7 @@ class World:
         self.serving: Release | None = None
         self.good: Release | None = None
         self.change: Change | None = None
+        self.target: Release | None = None
         self.releases: dict[str, Release] = {}
         self.instances: dict[str, Instance] = {}
         self.launches: dict[str, Launch] = {}
@@ -107,10 +108,38 @@ class World:
 
     def deploy(self, target: Release, kind: ChangeKind = ChangeKind.DEPLOY) -> None:
         """What the registry does when a bundle is accepted."""
+        wanted = self._wanted()
         self._supersede()
         self.app = target.app
-        self.releases[target.digest] = target
-        self._begin(kind, ChangeState.ROLLING, target)
+        plain = self.releases.setdefault(target.digest, target)
+        self._begin(kind, ChangeState.ROLLING, tuned(plain, wanted))
+
+    def restart(self, service: str | None = None) -> None:
+        """What the registry does: the serving release once more, its instances told apart by the change's number."""
+        assert self.serving is not None
+        wanted = self._wanted()
+        self._supersede()
+        for name in [service] if service else self.serving.spec.services:
+            wanted[name] = replace(wanted.get(name, Tuning()), restarted=len(self.ended) + 1)
+        self._run_anew(ChangeKind.RESTART, wanted)
+
+    def scale(self, service: str, replicas: int | None) -> None:
+        wanted = self._wanted()
+        self._supersede()
+        wanted[service] = replace(wanted.get(service, Tuning()), replicas=replicas)
+        self._run_anew(ChangeKind.SCALE, wanted)
+
+    def _wanted(self) -> dict[str, Tuning]:
+        if self.change is not None and self.change.state in (ChangeState.ROLLING, ChangeState.CONFIRMING):
+            return dict(self.change.tuning)
+        return dict(self.serving.tuning) if self.serving is not None else {}
+
+    def _run_anew(self, kind: ChangeKind, wanted: dict[str, Tuning]) -> None:
+        assert self.serving is not None
+        plain = self.releases[self.serving.digest]
+        self._begin(kind, ChangeState.ROLLING, tuned(plain, wanted))
+        assert self.change is not None
+        self.change = replace(self.change, hooks_done=tuple(plain.spec.services))
 
     def remove(self, *, purge: bool = False) -> None:
         self._supersede()
@@ -132,12 +161,14 @@ class World:
             started=self.now,
             deadline=self.now + 600,
             purge=purge,
+            tuning=target.tuning if target else {},
         )
+        self.target = target
 
     def desired(self) -> Desired:
         if not self.app:
             return Desired()
-        target = self.releases.get(self.change.target or "") if self.change else None
+        target = self.target if self.change else None
         app = AppDesired(app=self.app, serving=self.serving, good=self.good, change=self.change, target=target)
         return Desired(apps=(app,))
 
@@ -239,7 +270,9 @@ class World:
                 self.routes = step.entries
                 assert self.change is not None
                 self.change = advance(self.change, Event.SWITCHED, self.now)
-                self.serving = self.releases[step.release]
+                assert self.target is not None
+                assert self.target.digest == step.release
+                self.serving = self.target
             case ProveRoutes():
                 if not all(entry.backends for entry in step.entries):
                     raise Broken("a route without a backend")
@@ -303,7 +336,7 @@ class World:
         if ended.kind is ChangeKind.REMOVE:
             self.app, self.serving, self.good = "", None, None
         elif ended.state is ChangeState.DONE:
-            self.serving = self.good = self.releases[str(ended.target)]
+            self.serving = self.good = self.target
         else:
             self.serving = self.good
         self.ended.append(ended)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from minipaas.model.errors import MinipaasError, NoSpace, Refused
+from minipaas.model.typed import to_json
 from minipaas.registry.database import Database
 from minipaas.registry.registry import Registry
 from minipaas.registry.schema import APPLICATION_ID, VERSION, Schema, current
@@ -149,6 +150,50 @@ async def test_a_migration_keeps_everything_and_leaves_a_copy(tmp_path: Path) ->
     assert oct(copy.stat().st_mode & 0o777) == "0o600"
     assert rows(copy, "PRAGMA user_version") == [(VERSION,)]
     assert rows(copy, "SELECT version FROM release") == [("1.1",)]
+
+
+async def test_a_registry_of_version_1_is_led_to_this_one(tmp_path: Path) -> None:
+    """What it knew is still there, its ids go on, and a copy of it stands beside."""
+    path = tmp_path / "registry.db"
+    first, second = to_json(release(1)).decode(), to_json(release(2)).decode()
+    db = sqlite3.connect(path)
+    db.executescript((Path(__file__).parent / "schema_1.sql").read_text())
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("PRAGMA user_version = 1")
+    for number, body in ((1, first), (2, second)):
+        made = release(number)
+        db.execute(
+            "INSERT INTO release (digest, app, version, epoch, sequence, body, accepted) "
+            "VALUES (?, 'shop', ?, 1, ?, ?, 5.0)",
+            (made.digest, made.version, number, body),
+        )
+    db.execute("INSERT INTO app VALUES ('shop', ?, ?)", (release(1).digest, release(1).digest))
+    begun = "INSERT INTO change (id, app, kind, state, target, actor, started, deadline, ended) "
+    for number in (6, 7):
+        values = "VALUES (?, 'shop', 'deploy', 'done', ?, 'root', 1.0, 2.0, 3.0)"
+        db.execute(begun + values, (number, release(1).digest))
+    db.execute("DELETE FROM change WHERE id = 7")
+    db.execute("INSERT INTO step (change, app, kind, title, started, ended, ok) VALUES (6, 'shop', 'K', 't', 1, 2, 1)")
+    for action, subject in (("deploy", "shop 1.1 (0123)"), ("deploy", "a bundle"), ("token.add", "ci (read)")):
+        db.execute(
+            "INSERT INTO audit (at, actor, action, subject, origin, result) VALUES (1.0, 'a', ?, ?, 'o', 'r')",
+            (action, subject),
+        )
+    db.commit()
+    db.close()
+
+    registry = Registry.open(path)
+    assert [(app.serving, app.good) for app in (await registry.desired()).apps] == [(release(1), release(1))]
+    assert [(one.id, one.tuning) for one in await registry.changes("shop", 9)] == [(6, {})]
+    assert [row.title for row in await registry.journal(6)] == ["t"]
+    assert [row.app for row in await registry.audit_log(9)] == [None, None, "shop"]
+    assert (await accept(registry, release(3))).id == 8, "the id of a change that was let go does not come again"
+    await registry.close()
+    assert rows(path, "PRAGMA user_version") == [(VERSION,)]
+    assert rows(path, "PRAGMA foreign_key_check") == []
+    copy = tmp_path / f"registry.db.before-v{VERSION}.copy"
+    assert rows(copy, "PRAGMA user_version") == [(1,)]
+    assert rows(copy, "SELECT count(*) FROM release") == [(2,)]
 
 
 async def test_a_newer_registry_is_refused_untouched(tmp_path: Path) -> None:

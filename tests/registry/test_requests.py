@@ -1,4 +1,4 @@
-"""Accepting, rolling back, removing: what each begins, what it refuses, and that a refusal changes nothing."""
+"""What each request begins, what it refuses, and that a refusal changes nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from minipaas.model.change import ChangeKind, ChangeState
+from minipaas.model.change import AppDesired, ChangeKind, ChangeState
 from minipaas.model.errors import Conflict, Invalid, MinipaasError, Missing, Refused
-from minipaas.model.release import Floor, Release
+from minipaas.model.release import Floor, Release, Tuning
+from minipaas.model.spec import Hooks, ServiceSpec
 from minipaas.registry.registry import Registry
 from tests.registry.made import WHO, accept, digest, fail, finish, release, root, serve
 
@@ -309,6 +310,122 @@ async def test_rollback_of_what_was_never_here_is_missing(registry: Registry) ->
     with pytest.raises(Missing) as caught:
         await registry.rollback("ghost", **WHO, now=1.0)
     assert caught.value.code == "app.missing"
+
+
+# -- restart and scale -------------------------------------------------------------------------------------------------
+
+WEB = ServiceSpec(image="x", port=80, replicas=2, hooks=Hooks(release=("migrate",)))
+DB = ServiceSpec(image="x", volumes={"data": "/data"})
+
+
+def two(sequence: int = 1) -> Release:
+    made = release(sequence, services={"web": WEB, "db": DB})
+    return msgspec.structs.replace(made, images=dict.fromkeys(("web", "db"), made.images["web"]))
+
+
+async def app_of(registry: Registry) -> AppDesired:
+    [app] = (await registry.desired()).apps
+    return app
+
+
+async def test_a_restart_is_the_serving_release_run_anew(registry: Registry) -> None:
+    await serve(registry, two())
+    change = await registry.restart("shop", "web", **WHO, now=300.0)
+    assert (change.kind, change.target, change.hooks_done) == (ChangeKind.RESTART, two().digest, ("web",))
+    app = await app_of(registry)
+    assert app.target is not None
+    assert app.serving == app.good == two(), "what serves is as it was until the new instances have taken over"
+    assert app.target.tuning == {"web": Tuning(restarted=change.id)}
+    await finish(registry, change, 310.0)
+    app = await app_of(registry)
+    assert app.serving is not None
+    assert app.serving.tuning == {"web": Tuning(restarted=change.id)}
+    assert app.serving == app.good
+    assert (await registry.releases("shop"))[0].outcome == "done"
+
+
+async def test_a_restart_that_failed_leaves_everything_as_it_was(registry: Registry) -> None:
+    await serve(registry, two())
+    change = await registry.restart("shop", None, **WHO, now=300.0)
+    switched = msgspec.structs.replace(change, state=ChangeState.CONFIRMING, switched=301.0)
+    await registry.save_change(switched, serving=change.target)
+    app = await app_of(registry)
+    assert app.serving is not None
+    assert set(app.serving.tuning) == {"web", "db"}
+    assert app.good == two()
+    back = msgspec.structs.replace(switched, state=ChangeState.ROLLED_BACK, ended=302.0)
+    await registry.save_change(back, serving=change.fallback)
+    app = await app_of(registry)
+    assert app.serving == app.good == two()
+    assert (await registry.releases("shop"))[0].outcome == "done", "it says nothing of the release"
+
+
+async def test_a_scaled_service_stays_scaled_over_the_next_release(registry: Registry) -> None:
+    await serve(registry, two())
+    await finish(registry, await registry.scale("shop", "web", 5, **WHO, now=300.0))
+    await finish(registry, await registry.restart("shop", "web", **WHO, now=310.0))
+    await serve(registry, two(2), 320.0)
+    app = await app_of(registry)
+    assert app.serving is not None
+    assert (app.serving.version, app.serving.spec.services["web"].replicas) == ("1.2", 5)
+    await finish(registry, await registry.scale("shop", "web", None, **WHO, now=330.0))
+    app = await app_of(registry)
+    assert app.serving is not None
+    assert app.serving.spec.services["web"].replicas == 2
+    assert (await registry.release(two(2).digest)) == two(2), "the release itself is what was signed"
+
+
+async def test_what_a_superseded_scaling_wanted_is_not_lost(registry: Registry) -> None:
+    await serve(registry, two())
+    await registry.scale("shop", "web", 3, **WHO, now=300.0)
+    restart = await registry.restart("shop", "web", **WHO, now=301.0)
+    assert restart.tuning == {"web": Tuning(replicas=3, restarted=restart.id)}
+    deploy = await accept(registry, two(2))
+    assert deploy.tuning == restart.tuning
+
+
+async def test_a_number_that_no_longer_fits_rests(registry: Registry) -> None:
+    await serve(registry, two())
+    await finish(registry, await registry.scale("shop", "web", 3, **WHO, now=300.0))
+    pinned = release(2, services={"web": DB, "db": ServiceSpec(image="x")})
+    await serve(registry, pinned, 310.0)
+    app = await app_of(registry)
+    assert app.serving is not None
+    assert app.serving.spec.services["web"].replicas == 1
+    with pytest.raises(Refused):
+        await registry.scale("shop", "web", 2, **WHO, now=320.0)
+
+
+@pytest.mark.parametrize(
+    ("service", "replicas", "code", "words"),
+    [
+        ("db", 2, "service.pinned", "cannot scale shop/db: it holds a volume, so it runs exactly once"),
+        ("www", 2, "service.missing", "cannot scale shop/www: shop 1.1 has no such service"),
+        ("web", 65, "service.replicas", "cannot scale shop/web to 65: it takes 0 to 64"),
+        ("web", -1, "service.replicas", "cannot scale shop/web to -1: it takes 0 to 64"),
+    ],
+)
+async def test_what_cannot_be_scaled(registry: Registry, service: str, replicas: int, code: str, words: str) -> None:
+    await serve(registry, two())
+    with pytest.raises(MinipaasError, match=words) as caught:
+        await registry.scale("shop", service, replicas, **WHO, now=300.0)
+    assert caught.value.code == code
+    assert (await app_of(registry)).change is None
+
+
+async def test_neither_is_begun_while_a_release_is_on_its_way(registry: Registry) -> None:
+    with pytest.raises(Missing):
+        await registry.restart("shop", None, **WHO, now=1.0)
+    await fail(registry, await accept(registry, two()))
+    with pytest.raises(Refused) as caught:
+        await registry.restart("shop", None, **WHO, now=1.0)
+    assert caught.value.code == "app.not_serving"
+    await serve(registry, two(2))
+    deploy = await accept(registry, two(3))
+    for ask in (registry.restart("shop", None, **WHO, now=1.0), registry.scale("shop", "web", 3, **WHO, now=1.0)):
+        with pytest.raises(Conflict, match=rf"change {deploy.id} \(deploy\) is under way") as clash:
+            await ask
+        assert clash.value.code == "change.under_way"
 
 
 # -- remove ------------------------------------------------------------------------------------------------------------

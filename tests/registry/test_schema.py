@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from pathlib import Path
+
+import pytest
 
 from minipaas.model.change import ACTIVE, ChangeKind, ChangeState
 from minipaas.registry.database import statements
-from minipaas.registry.schema import MIGRATIONS, VERSION, current
+from minipaas.registry.schema import VERSION, current
+
+HERE = Path(__file__).parent
 
 
 def fresh() -> sqlite3.Connection:
@@ -44,7 +49,24 @@ def test_the_words_of_a_change_are_those_of_the_model() -> None:
 
 
 def test_every_version_has_its_migration() -> None:
-    assert sorted(MIGRATIONS) == list(range(2, VERSION + 1))
+    assert sorted(current().migrations) == list(range(2, VERSION + 1))
+
+
+def _meaning(db: sqlite3.Connection) -> dict[str, str]:
+    """By name, the SQL of everything, without comments, line breaks and quotes."""
+    rows = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    plain = {name: re.sub(r"--[^\n]*", "", sql).replace('"', "") for name, sql in rows}
+    return {name: re.sub(r"\s*([(),])\s*", r"\1", " ".join(sql.split())) for name, sql in plain.items()}
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_an_old_registry_and_a_fresh_one_end_at_the_same_schema(version: int) -> None:
+    old = sqlite3.connect(":memory:")
+    old.executescript((HERE / f"schema_{version}.sql").read_text())
+    for number in range(version + 1, VERSION + 1):
+        for statement in statements(current().migrations[number]):
+            old.execute(statement)
+    assert _meaning(old) == _meaning(fresh())
 
 
 def test_no_foreign_key_is_without_an_index() -> None:

@@ -107,6 +107,12 @@ class SmallControl:
     async def remove(self, app: str, *, purge: bool, actor: str, origin: str) -> Change:
         return await self.registry.remove(app, purge=purge, actor=actor, origin=origin, now=time.time())
 
+    async def restart(self, app: str, service: str | None, *, actor: str, origin: str) -> Change:
+        return await self.registry.restart(app, service, actor=actor, origin=origin, now=time.time())
+
+    async def scale(self, app: str, service: str, replicas: int | None, *, actor: str, origin: str) -> Change:
+        return await self.registry.scale(app, service, replicas, actor=actor, origin=origin, now=time.time())
+
     async def add_root(self, root: bytes, *, actor: str, origin: str) -> int:
         try:
             version = int(msgspec.json.decode(root)["signed"]["version"])

@@ -31,12 +31,16 @@ MAY = {
 BODIES: dict[str, object] = {
     "/api/v1/bundles/missing": {"digests": [digest("x")]},
     "/api/v1/apps/{app}/rollback": {},
+    "/api/v1/apps/{app}/restart": {},
+    "/api/v1/apps/{app}/scale": {"service": "web", "replicas": 2},
     "/api/v1/tokens": {"name": "ci", "role": "read"},
 }
 ADVERTISED = {
     ("PUT", "/api/v1/bundles"): Access.UPLOAD,
     ("POST", "/api/v1/bundles/missing"): Access.DEPLOY,
     ("POST", "/api/v1/apps/{app}/rollback"): Access.DEPLOY,
+    ("POST", "/api/v1/apps/{app}/restart"): Access.DEPLOY,
+    ("POST", "/api/v1/apps/{app}/scale"): Access.DEPLOY,
     ("DELETE", "/api/v1/apps/{app}"): Access.ADMIN,
     ("GET", "/api/v1/apps/{app}/logs"): Access.READ,
     ("POST", "/api/v1/trust"): Access.ADMIN,

@@ -7,7 +7,7 @@ import click
 from minipaas.model.errors import Invalid
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.follow import conclude, follow, line_of
-from minipaas.surface.cli.options import box_options, json_option, sure
+from minipaas.surface.cli.options import app_and_service, box_options, json_option, sure
 from minipaas.surface.cli.show import (
     Cell,
     ago,
@@ -97,6 +97,8 @@ def _print_app(box: Box, app: AppView) -> None:
             print(f"  {why}" + (f"; its output: minipaas changes {app.change.id}" if more else ""))
     for service in app.services:
         about = f"{service.healthy} of {service.replicas} healthy"
+        if service.replicas != service.released:
+            about += f" (by hand; the release says {service.released})"
         if service.memory:
             about += f", {human_bytes(service.memory)} of memory each"
         word, colour = state_cell(service.state.value)
@@ -154,7 +156,7 @@ def rollback(app: str, targets: tuple[str, ...], no_wait: bool, as_json: bool) -
     box = Box.at(urls[0] if urls else None)
     request = RollbackRequest(to=versions[0] if versions else None)
     accepted = box.call("POST", f"/apps/{segment(app)}/rollback", Accepted, request)
-    _finish(box, accepted, no_wait, as_json, f"{app} {accepted.version} serves")
+    finish(box, accepted, no_wait, as_json, f"{app} {accepted.version} serves")
 
 
 @click.command()
@@ -171,10 +173,10 @@ def remove(app: str, volumes: bool, yes: bool, no_wait: bool, to: str | None, as
     data = "AND DELETE ITS VOLUMES with all data in them" if volumes else "and keep its volumes"
     sure(f"Remove {app} from {box.address} {data}?", yes)
     accepted = box.call("DELETE", path, Accepted, query={"volumes": "true" if volumes else None})
-    _finish(box, accepted, no_wait, as_json, f"{app} is removed")
+    finish(box, accepted, no_wait, as_json, f"{app} is removed")
 
 
-def _finish(box: Box, accepted: Accepted, no_wait: bool, as_json: bool, done: str) -> None:
+def finish(box: Box, accepted: Accepted, no_wait: bool, as_json: bool, done: str) -> None:
     """Follow a change to its end and say how it went."""
     if no_wait:
         if as_json:
@@ -247,10 +249,8 @@ _PREFIXES = ("cyan", "magenta", "yellow", "blue", "green")
 @box_options
 def logs(name: str, lines: int, to: str | None, as_json: bool) -> None:
     """The last lines that the instances of an app wrote."""
-    app, slash, service = name.partition("/")
-    if not app or (slash and not service):
-        raise Invalid(f"cannot read {name!r}: it is not APP or APP/SERVICE", code="cli.logs")
-    query = {"service": service or None, "tail": lines}
+    app, service = app_and_service(name)
+    query = {"service": service, "tail": lines}
     box = Box.at(to)
     answer = box.raw("GET", f"/apps/{segment(app)}/logs", query=query)
     if as_json:

@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from minipaas.model.change import ChangeKind, ChangeState
+from minipaas.model.change import RELEASES, ChangeKind, ChangeState
 from minipaas.model.errors import MinipaasError
 from minipaas.model.steps import RevertChange
 from minipaas.surface.cli.show import clean, on_terminal, paint, span
@@ -146,7 +146,13 @@ def follow(box: Box, accepted: Accepted, as_json: bool) -> EndEvent:
     raise MinipaasError(f"cannot follow change {accepted.change}: the box ended the story without its end")
 
 
-_DID = {ChangeKind.DEPLOY: "deploy", ChangeKind.ROLLBACK: "roll back", ChangeKind.REMOVE: "remove"}
+_DID = {
+    ChangeKind.DEPLOY: "deploy",
+    ChangeKind.ROLLBACK: "roll back",
+    ChangeKind.REMOVE: "remove",
+    ChangeKind.RESTART: "restart",
+    ChangeKind.SCALE: "scale",
+}
 
 
 def conclude(end: EndEvent) -> None:
@@ -155,11 +161,13 @@ def conclude(end: EndEvent) -> None:
     if end.outcome is ChangeState.DONE:
         return
     what = f"{_DID[change.kind]} {change.app}"
-    if change.kind is not ChangeKind.REMOVE and change.version:
+    if change.kind in RELEASES and change.version:
         what += f" {'to ' if change.kind is ChangeKind.ROLLBACK else ''}{change.version}"
     reason = end.reason.strip() or "the box gave no reason"
     before = change.fallback_version
     hint = f"the steps: minipaas changes {change.id}; its output: minipaas logs {change.app}"
+    if change.kind not in RELEASES and before:
+        before = f"{before}, as it ran before,"
     if end.outcome is ChangeState.ROLLED_BACK and before:
         hint = f"{before} serves again; {hint}"
     elif end.outcome is ChangeState.FAILED and before:

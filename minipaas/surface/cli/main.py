@@ -36,6 +36,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "deploy": ("deploy:deploy", "Send a bundle to a box and watch it go live."),
         "status": ("apps:status", "What runs, and how it is."),
         "rollback": ("apps:rollback", "Go back to an earlier release that this box has."),
+        "restart": ("run:restart", "Replace running instances by new ones of the same release."),
+        "scale": ("run:scale", "Run more or fewer instances of a service."),
         "remove": ("apps:remove", "Take an app off the box."),
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "logs": ("apps:logs", "The last lines that an app wrote."),

@@ -30,6 +30,14 @@ def box_options(command: F) -> F:
     return to_option(json_option(command))
 
 
+def app_and_service(name: str) -> tuple[str, str | None]:
+    """`APP` or `APP/SERVICE`, taken apart. Raises Invalid."""
+    app, slash, service = name.partition("/")
+    if not app or (slash and not service):
+        raise Invalid(f"cannot read {name!r}: it is not APP or APP/SERVICE", code="cli.name")
+    return app, service or None
+
+
 def sure(question: str, yes: bool) -> None:
     """Ask on a terminal, unless `--yes`. Raises Refused for a no, Invalid when there is nobody to ask."""
     if yes:

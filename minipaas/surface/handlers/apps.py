@@ -6,6 +6,7 @@ from minipaas.model.change import AppDesired, Change
 from minipaas.surface import views
 from minipaas.surface.call import Call
 from minipaas.surface.wire import Accepted, Apps, AppView, LogLine, Logs, Releases, RollbackRequest
+from minipaas.surface.wire_plan import RestartRequest, ScaleRequest
 
 
 async def listing(call: Call) -> Apps:
@@ -42,6 +43,24 @@ async def remove(call: Call) -> Accepted:
     """Begin to remove."""
     purge: bool = call.query["volumes"]
     change = await call.control.remove(call.app, purge=purge, actor=call.caller.actor, origin=call.caller.origin)
+    return await accepted(call, change)
+
+
+async def restart(call: Call) -> Accepted:
+    """Begin to restart."""
+    wanted: RestartRequest = call.body
+    caller = call.caller
+    change = await call.control.restart(call.app, wanted.service, actor=caller.actor, origin=caller.origin)
+    return await accepted(call, change)
+
+
+async def scale(call: Call) -> Accepted:
+    """Begin to scale."""
+    wanted: ScaleRequest = call.body
+    caller = call.caller
+    change = await call.control.scale(
+        call.app, wanted.service, wanted.replicas, actor=caller.actor, origin=caller.origin
+    )
     return await accepted(call, change)
 
 

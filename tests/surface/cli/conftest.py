@@ -281,6 +281,7 @@ class Views:
             name="web",
             state=wire.ServiceState.RUNNING,
             replicas=1,
+            released=1,
             healthy=1,
             image=DIGEST,
             port=8080,
