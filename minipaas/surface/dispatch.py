@@ -172,9 +172,9 @@ def _answer(request: web.Request, error: MinipaasError) -> web.Response:
         log.error("%s %s: %s", request.method, request.path, error.message)
     response = problems.answer(error)
     if not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", ""):
-        from minipaas.surface.page import error_page
+        from minipaas.surface.pages.shell import error_page
 
-        response.text = error_page(response.status, problems.problem(error).error)
+        response.text = error_page(request, error)
         response.content_type = "text/html"
         if response.status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="minipaas: any name, and a token as password"'

@@ -1,6 +1,7 @@
-"""How things are, in words: pure functions from what is desired and observed to states and sentences for people.
+"""How things are: pure functions from what is desired and observed to states, and to messages for people.
 
-The page, the API and `minipaas status` all say what is decided here.
+The page says them in its reader's language, the API and `minipaas status` in English; every message is a key of the
+catalogues (`surface/i18n`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from msgspec import Struct
 from minipaas.model.change import AppDesired, Change, ChangeKind, ChangeState
 from minipaas.model.observed import HealthState, Instance, InstanceState, Note
 from minipaas.model.spec import ServiceSpec, effective_health
-from minipaas.surface.wire import AppState, AppView, ServiceState
+from minipaas.surface.i18n import Message, Names, message
+from minipaas.surface.wire import AppState, ServiceState
 
 URGENCY = tuple(AppState)
 """The most urgent first."""
@@ -24,7 +26,7 @@ class Condition(Struct, frozen=True):
 
     word: str
     well: bool | None
-    detail: str
+    detail: Message | str
 
 
 def condition(instance: Instance, spec: ServiceSpec | None, note: Note | None, boot: str) -> Condition:
@@ -39,7 +41,7 @@ def condition(instance: Instance, spec: ServiceSpec | None, note: Note | None, b
         case InstanceState.EXITED:
             return _exited(instance, note, boot)
         case InstanceState.UNKNOWN:
-            return Condition("unknown", None, "Podman is busy with it, or it is paused")
+            return Condition("unknown", None, message("phrase.paused"))
 
 
 def _running(instance: Instance, spec: ServiceSpec | None) -> Condition:
@@ -58,14 +60,15 @@ def _exited(instance: Instance, note: Note | None, boot: str) -> Condition:
     if note is not None and note.stopped:
         return Condition("stopped", None, note.stopped)
     if instance.oom_killed:
-        return Condition("out of memory", False, "the kernel killed it: it wanted more memory than its limit")
+        return Condition("out of memory", False, message("phrase.oom"))
     if note is not None and note.boot and boot and note.boot != boot:
-        return Condition("stopped", None, "the host was started anew")
+        return Condition("stopped", None, message("phrase.reboot"))
     code = instance.exit_code
     if code is None:
         return Condition("exited", False, "")
-    signal = f" (signal {code - 128})" if 128 < code < 193 else ""
-    return Condition("exited", False, f"exit code {code}{signal}")
+    if 128 < code < 193:
+        return Condition("exited", False, message("phrase.exit_signal", code=code, signal=code - 128))
+    return Condition("exited", False, message("phrase.exit_code", code=code))
 
 
 def service_state(spec: ServiceSpec, conditions: Sequence[Condition], attempts: int) -> tuple[ServiceState, int]:
@@ -97,13 +100,13 @@ def app_state(desired: AppDesired, last: Change | None, services: Sequence[Servi
     return AppState.RUNNING
 
 
-_WORDS = {
-    ChangeKind.DEPLOY: "deploy",
-    ChangeKind.ROLLBACK: "rollback",
-    ChangeKind.REMOVE: "removal",
-    ChangeKind.RESTART: "restart",
-    ChangeKind.SCALE: "scaling",
-}
+class ServiceFact(Struct, frozen=True):
+    """What a sentence needs to know of a service of the serving release."""
+
+    name: str
+    state: ServiceState
+    healthy: int
+    replicas: int
 
 
 def app_sentence(
@@ -111,69 +114,103 @@ def app_sentence(
     state: AppState,
     last: Change | None,
     version: str | None,
-    services: Sequence[tuple[str, ServiceState, int, int]],
-) -> str:
-    """How an app is, in one or two sentences. `version`: of the last change; `services`: (name, state, healthy,
-    replicas)."""
-    serving = desired.serving.version if desired.serving else None
-    bad = [
-        f"{name} {healthy} of {replicas}"
-        for name, service, healthy, replicas in services
-        if service in (ServiceState.DOWN, ServiceState.DEGRADED)
-    ]
+    services: Sequence[ServiceFact],
+) -> Message:
+    """How an app is, in one or two sentences. `version`: of the last change."""
+    serving = desired.serving.version if desired.serving else ""
     match state:
         case AppState.CHANGING:
-            if last is not None and last.kind in (ChangeKind.RESTART, ChangeKind.SCALE):
-                doing = "Reverting its" if last.state is ChangeState.REVERTING else "It is in the middle of a"
-                return f"{doing} {_WORDS[last.kind]}; {serving} serves."
-            what = "Going back" if last is not None and last.kind is ChangeKind.ROLLBACK else "Changing"
-            if last is not None and last.state is ChangeState.REVERTING:
-                what = "Reverting; was changing"
-            rest = f"; {serving} serves." if serving and serving != version else "."
-            return f"{what} to {version or 'another release'}{rest}"
+            return _changing(last, version, serving)
         case AppState.REMOVING:
-            return "Being removed."
+            return message("app.removing")
         case AppState.FAILED:
-            return f"It has never served: the {_WORDS[last.kind] if last else 'deploy'} of {version or '?'} failed."
-        case AppState.DOWN if serving is None:
-            return "Nothing of it is deployed."
+            kind = last.kind if last else ChangeKind.DEPLOY
+            return message("app.failed", after=message(f"after.first_{kind}", version=version or "?"))
+        case AppState.DOWN if not serving:
+            return message("app.empty")
         case AppState.DOWN:
-            return f"It does not answer as it should: {', '.join(bad)} up."
+            return message("app.down", what=_short(services))
         case AppState.DEGRADED:
-            return f"{serving} serves, with less than it should: {', '.join(bad)} up."
+            return message("app.degraded", version=serving, what=_short(services))
         case AppState.STARTING:
-            return f"{serving} is starting."
+            return message("app.starting", version=serving)
         case AppState.RUNNING:
-            return f"{serving} serves.{_afterword(last, version)}"
+            after = _afterword(last, version)
+            if after is None:
+                return message("app.running", version=serving)
+            return message("app.running_after", version=serving, after=after)
 
 
-def _afterword(last: Change | None, version: str | None) -> str:
+def _changing(last: Change | None, version: str | None, serving: str) -> Message:
+    if last is not None and last.kind in (ChangeKind.RESTART, ChangeKind.SCALE):
+        end = "_reverting" if last.state is ChangeState.REVERTING else ""
+        return message(f"app.{last.kind}{end}", serving=serving)
+    what = "back" if last is not None and last.kind is ChangeKind.ROLLBACK else "changing"
+    if last is not None and last.state is ChangeState.REVERTING:
+        what = "reverting"
+    to = version or message("app.other_release")
+    if serving and serving != version:
+        return message(f"app.{what}_while", version=to, serving=serving)
+    return message(f"app.{what}", version=to)
+
+
+def _short(services: Sequence[ServiceFact]) -> Names:
+    """The services of which less is up than should be."""
+    return Names(
+        tuple(
+            message("app.up", service=one.name, healthy=one.healthy, replicas=one.replicas)
+            for one in services
+            if one.state in (ServiceState.DOWN, ServiceState.DEGRADED)
+        )
+    )
+
+
+def _afterword(last: Change | None, version: str | None) -> Message | None:
     if last is None or last.state not in (ChangeState.FAILED, ChangeState.ROLLED_BACK):
-        return ""
-    came = "was rolled back" if last.state is ChangeState.ROLLED_BACK else "failed"
-    return f" The {_WORDS[last.kind]} of {version or '?'} {came}."
+        return None
+    return message(f"after.{last.kind}_{last.state}", version=version or "?")
 
 
-def box_sentence(apps: Sequence[AppView], trouble: Sequence[str] = ()) -> tuple[bool, str]:
-    """Whether this box is well, and what stands on top of the page. `trouble`: what is wrong with the box itself."""
-    need = [app.name for app in apps if app.needs_you]
+def app_need(app: str, state: AppState, services: Sequence[ServiceFact], serving: bool) -> Message | None:
+    """What an operator has to know of an app that needs them, in half a sentence; None: it does not."""
+    match state:
+        case AppState.FAILED:
+            return message("need.failed", app=app)
+        case AppState.DOWN if not serving:
+            return message("need.empty", app=app)
+        case AppState.DOWN:
+            return message("need.down", app=app)
+        case AppState.DEGRADED:
+            healthy = sum(min(one.healthy, one.replicas) for one in services)
+            return message("need.degraded", app=app, healthy=healthy, replicas=sum(one.replicas for one in services))
+        case _:
+            return None
+
+
+class AppFact(Struct, frozen=True):
+    """What the sentence on the box needs to know of an app."""
+
+    name: str
+    state: AppState
+    need: Message | None
+
+
+NAMED = 3
+"""Apps in need that the sentence on top tells about."""
+
+
+def box_sentence(apps: Sequence[AppFact]) -> Message:
+    """What stands on top of the page."""
+    need = [app.need for app in apps if app.need is not None]
     moving = [app.name for app in apps if app.state in (AppState.CHANGING, AppState.REMOVING)]
     starting = [app.name for app in apps if app.state is AppState.STARTING]
     if need:
-        sentence = f"{len(need)} app{'s need' if len(need) > 1 else ' needs'} you: {_names(need)}."
-    elif not apps:
-        sentence = "No apps yet; this box is ready for the first."
-    elif starting:
-        sentence = f"{_names(starting)} {'are' if len(starting) > 1 else 'is'} starting."
-    elif moving:
-        sentence = f"{_names(moving)} {'are' if len(moving) > 1 else 'is'} being changed; the rest runs."
-        if len(apps) == len(moving):
-            sentence = f"{_names(moving)} {'are' if len(moving) > 1 else 'is'} being changed."
-    else:
-        sentence = "Everything runs."
-    return not need and not trouble, " ".join((sentence, *trouble))
-
-
-def _names(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+        return message("box.need", n=len(need), what=Names(tuple(need), NAMED))
+    if not apps:
+        return message("box.empty")
+    if starting:
+        return message("box.starting", n=len(starting), names=Names(tuple(starting)))
+    if moving:
+        key = "box.changing_all" if len(moving) == len(apps) else "box.changing"
+        return message(key, n=len(moving), names=Names(tuple(moving)))
+    return message("box.well")

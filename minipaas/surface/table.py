@@ -11,11 +11,15 @@ import re
 import msgspec
 from msgspec import Struct
 
-from minipaas.surface import page, wire, wire_plan
+from minipaas.surface import wire, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import Handler, Query
 from minipaas.surface.handlers import apps, box, bundles, changes, tokens, trust
 from minipaas.surface.limits import LIMITS
+from minipaas.surface.pages.app import app as app_page
+from minipaas.surface.pages.assets import static
+from minipaas.surface.pages.box import box as box_page
+from minipaas.surface.pages.overview import overview
 
 V1 = "/api/v1"
 
@@ -317,7 +321,7 @@ TABLE: tuple[Row, ...] = (
         method="GET",
         path="/",
         access=Access.OPEN,
-        handler=page.overview,
+        handler=overview,
         summary="The status page.",
         response="text/html",
     ),
@@ -325,7 +329,7 @@ TABLE: tuple[Row, ...] = (
         method="GET",
         path="/apps/{app}",
         access=Access.OPEN,
-        handler=page.app,
+        handler=app_page,
         summary="One app on the status page.",
         response="text/html",
         errors=(404,),
@@ -334,7 +338,7 @@ TABLE: tuple[Row, ...] = (
         method="GET",
         path="/box",
         access=Access.OPEN,
-        handler=page.box,
+        handler=box_page,
         summary="Facts of this box on the status page.",
         response="text/html",
     ),
@@ -342,7 +346,7 @@ TABLE: tuple[Row, ...] = (
         method="GET",
         path="/static/{file}",
         access=Access.OPEN,
-        handler=page.static,
+        handler=static,
         summary="Style, scripts and their licences.",
         response="*/*",
         errors=(404,),

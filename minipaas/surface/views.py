@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from msgspec import Struct
+
 from minipaas.model.change import AppDesired, Change
 from minipaas.model.errors import Missing
 from minipaas.model.observed import Instance, Observed
@@ -19,6 +21,7 @@ from minipaas.registry.journal import JournalRow
 from minipaas.registry.releases import ReleaseRow
 from minipaas.surface import status
 from minipaas.surface.call import Call
+from minipaas.surface.i18n import EN, Message, message
 from minipaas.surface.wire import (
     Apps,
     AppView,
@@ -34,21 +37,56 @@ from minipaas.surface.wire import (
 )
 
 
-async def apps_view(call: Call) -> Apps:
+class Told(Struct, frozen=True):
+    """An app, with the messages that `AppView` has in English."""
+
+    view: AppView
+    sentence: Message
+    need: Message | None
+
+
+class Survey(Struct, frozen=True):
+    """Everything at a glance. `sentences`: on the apps, then on what is wrong with the box itself."""
+
+    well: bool
+    sentences: tuple[Message, ...]
+    apps: tuple[Told, ...]
+
+
+async def survey(call: Call) -> Survey:
     """Everything, the most urgent app first."""
     desired = await call.registry.desired()
-    views = [await _app(call, app) for app in desired.apps]
-    views.sort(key=lambda view: (status.URGENCY.index(view.state), view.name))
+    told = [await _app(call, app) for app in desired.apps]
+    told.sort(key=lambda one: (status.URGENCY.index(one.view.state), one.view.name))
     disk = disk_view(call)
-    trouble = [f"The disk is nearly full: {human_bytes(disk.free)} free."] if disk.tight else []
+    trouble = [message("box.disk", free=human_bytes(disk.free))] if disk.tight else []
     if call.control.trouble:
-        trouble.append(f"This box has trouble: {call.control.trouble}.")
-    well, sentence = status.box_sentence(views, trouble)
-    return Apps(well=well, sentence=sentence, apps=tuple(views))
+        trouble.append(message("box.trouble", why=call.control.trouble))
+    facts = [status.AppFact(one.view.name, one.view.state, one.need) for one in told]
+    return Survey(
+        well=not trouble and not any(one.need for one in told),
+        sentences=(status.box_sentence(facts), *trouble),
+        apps=tuple(told),
+    )
+
+
+async def apps_view(call: Call) -> Apps:
+    """The same, for the API: in English."""
+    seen = await survey(call)
+    return Apps(
+        well=seen.well,
+        sentence=" ".join(EN.say(one) for one in seen.sentences),
+        apps=tuple(one.view for one in seen.apps),
+    )
 
 
 async def app_view(call: Call, name: str) -> AppView:
     """One app. Raises Missing."""
+    return (await told_app(call, name)).view
+
+
+async def told_app(call: Call, name: str) -> Told:
+    """One app with its messages. Raises Missing."""
     for app in (await call.registry.desired()).apps:
         if app.app == name:
             return await _app(call, app)
@@ -60,7 +98,7 @@ def missing_app(name: str) -> Missing:
     return Missing(f"cannot find app {name}: this box has no such app", hint="see: minipaas status", code="app.missing")
 
 
-async def _app(call: Call, desired: AppDesired) -> AppView:
+async def _app(call: Call, desired: AppDesired) -> Told:
     last = desired.change
     if last is None:
         recent = await call.registry.changes(desired.app, 1)
@@ -72,13 +110,13 @@ async def _app(call: Call, desired: AppDesired) -> AppView:
     serving_services = services if desired.serving is not None else ()
     state = status.app_state(desired, last, [s.state for s in serving_services])
     version = await call.context.version(last.target) if last is not None else None
-    return AppView(
+    facts = [status.ServiceFact(s.name, s.state, s.healthy, s.replicas) for s in serving_services]
+    sentence = status.app_sentence(desired, state, last, version, facts)
+    view = AppView(
         name=desired.app,
         description=shown.spec.app.description if shown else "",
         state=state,
-        sentence=status.app_sentence(
-            desired, state, last, version, [(s.name, s.state, s.healthy, s.replicas) for s in serving_services]
-        ),
+        sentence=EN.say(sentence),
         needs_you=state in status.NEEDS_YOU,
         serving=release_view(desired.serving, serving=True, good=proven) if desired.serving else None,
         good=release_view(desired.good, serving=proven, good=True) if desired.good else None,
@@ -86,6 +124,7 @@ async def _app(call: Call, desired: AppDesired) -> AppView:
         services=services,
         routes=tuple(route for service in services for route in service.routes),
     )
+    return Told(view, sentence, status.app_need(desired.app, state, facts, desired.serving is not None))
 
 
 async def _services(
@@ -135,7 +174,7 @@ async def _service(
             health=i.health,
             word=conditions[i.id].word,
             well=conditions[i.id].well,
-            detail=said(call, conditions[i.id].detail),
+            detail=said(call, EN.say(conditions[i.id].detail)),
             attempt=i.attempt,
             created=i.created,
             started=i.started,

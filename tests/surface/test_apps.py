@@ -72,7 +72,7 @@ async def test_the_most_urgent_app_comes_first(box: SmallBox) -> None:
         ("alpha", "running"),
         ("gamma", "running"),
     ]
-    assert (apps.well, apps.sentence) == (False, "2 apps need you: beta, delta.")
+    assert (apps.well, apps.sentence) == (False, "2 apps need you: beta is down, delta has never served.")
 
 
 async def test_a_rollout_shows_both_releases_instances(box: SmallBox) -> None:

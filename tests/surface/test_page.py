@@ -126,7 +126,7 @@ async def test_a_part_is_the_inside_of_the_page(box: SmallBox, path: str) -> Non
 async def test_the_page_says_what_is_wrong(box: SmallBox) -> None:
     await serve(box.registry, release(1))
     page = await fetch(box, "/")
-    assert "1 app needs you: shop." in page.text
+    assert "1 app needs you: shop is down." in page.text
     box.control.observed = Observed(
         boot="b", instances=(instance(release=release(1).digest, health_detail="GET /: 200"),)
     )

@@ -8,8 +8,9 @@ from minipaas.model.change import AppDesired, Change, ChangeKind, ChangeState
 from minipaas.model.observed import HealthState, InstanceState, Note
 from minipaas.model.spec import ServiceSpec
 from minipaas.surface import status
+from minipaas.surface.i18n import EN
 from minipaas.surface.status import Condition
-from minipaas.surface.wire import AppState, AppView, ServiceState
+from minipaas.surface.wire import AppState, ServiceState
 from tests.registry.made import release
 from tests.surface.small import instance
 
@@ -47,7 +48,7 @@ def test_how_an_instance_is(
 
 def test_a_signal_is_told_as_one() -> None:
     condition = status.condition(instance(state=EXITED, exit_code=139), WEB, None, "b1")
-    assert condition.detail == "exit code 139 (signal 11)"
+    assert EN.say(condition.detail) == "exit code 139 (signal 11)"
 
 
 HEALTHY, STARTING = Condition("healthy", True, ""), Condition("starting", None, "")
@@ -112,40 +113,35 @@ def test_how_an_app_is(
     made = release(1) if serving else None
     desired = AppDesired(app="shop", serving=made, good=made, change=under_way)
     states = {2: ServiceState.RUNNING, 1: ServiceState.DEGRADED, 0: ServiceState.DOWN}
-    told = [("web", states[healthy], healthy, 2) for healthy in services]
-    assert status.app_state(desired, newest, [one[1] for one in told]) is state
-    assert status.app_sentence(desired, state, newest, "1.2", told) == sentence
+    told = [status.ServiceFact("web", states[healthy], healthy, 2) for healthy in services]
+    assert status.app_state(desired, newest, [one.state for one in told]) is state
+    assert EN.say(status.app_sentence(desired, state, newest, "1.2", told)) == sentence
 
 
-def app(name: str, state: AppState) -> AppView:
-    return AppView(
-        name=name,
-        description="",
-        state=state,
-        sentence="",
-        needs_you=state in status.NEEDS_YOU,
-        serving=None,
-        good=None,
-        change=None,
-        services=(),
-        routes=(),
-    )
+def app(name: str, state: AppState) -> status.AppFact:
+    services = [status.ServiceFact("web", ServiceState.DEGRADED, 1, 2)]
+    return status.AppFact(name, state, status.app_need(name, state, services, serving=True))
 
 
 @pytest.mark.parametrize(
-    ("states", "trouble", "well", "sentence"),
+    ("states", "sentence"),
     [
-        ([], [], True, "No apps yet; this box is ready for the first."),
-        ([AppState.RUNNING], [], True, "Everything runs."),
-        ([AppState.RUNNING, AppState.DOWN], [], False, "1 app needs you: b."),
-        ([AppState.DEGRADED, AppState.FAILED], [], False, "2 apps need you: a, b."),
-        ([AppState.CHANGING, AppState.RUNNING], [], True, "a is being changed; the rest runs."),
-        ([AppState.CHANGING], [], True, "a is being changed."),
-        ([AppState.STARTING, AppState.STARTING], [], True, "a, b are starting."),
-        ([AppState.RUNNING], ["The disk is nearly full."], False, "Everything runs. The disk is nearly full."),
-        ([AppState.DOWN] * 8, [], False, "8 apps need you: a, b, c, d, e and 3 more."),
+        ([], "No apps yet; this box is ready for the first."),
+        ([AppState.RUNNING], "Everything runs."),
+        ([AppState.RUNNING, AppState.DOWN], "1 app needs you: b is down."),
+        ([AppState.DEGRADED, AppState.FAILED], "2 apps need you: a runs with 1 of 2, b has never served."),
+        ([AppState.CHANGING, AppState.RUNNING], "a is being changed; the rest runs."),
+        ([AppState.CHANGING], "a is being changed."),
+        ([AppState.STARTING, AppState.STARTING], "a, b are starting."),
+        ([AppState.DOWN] * 8, "8 apps need you: a is down, b is down, c is down and 5 more."),
     ],
 )
-def test_how_the_box_is(states: list[AppState], trouble: list[str], well: bool, sentence: str) -> None:
-    views = [app("abcdefgh"[number], state) for number, state in enumerate(states)]
-    assert status.box_sentence(views, trouble) == (well, sentence)
+def test_how_the_box_is(states: list[AppState], sentence: str) -> None:
+    facts = [app("abcdefgh"[number], state) for number, state in enumerate(states)]
+    assert EN.say(status.box_sentence(facts)) == sentence
+
+
+def test_an_app_without_anything_deployed_needs_somebody() -> None:
+    need = status.app_need("a", AppState.DOWN, [], serving=False)
+    assert need is not None
+    assert EN.say(need) == "a has nothing deployed"

@@ -2,6 +2,8 @@
 "use strict";
 (() => {
   const $ = (selector) => document.querySelectorAll(selector);
+  const words = JSON.parse(document.querySelector("meta[name=words]")?.content || "{}");
+  const language = document.documentElement.lang || "en";
 
   // Ages are told by the box's clock, which may be far from the reader's.
   let skew = 0;
@@ -11,12 +13,20 @@
   };
   const now = () => Date.now() / 1000 + skew;
 
+  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const long = (unit) => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: language === "en" ? "narrow" : "short" });
+  const units = Object.fromEntries(UNITS.map(([unit]) => [unit, long(unit)]));
+  const ages = new Intl.RelativeTimeFormat(language, { style: language === "en" ? "narrow" : "short" });
+  const parts = (seconds) => UNITS.find(([, size]) => seconds >= size) || UNITS[3];
   const span = (seconds) => {
     const s = Math.max(0, seconds);
-    if (s < 60) return `${Math.floor(s)} s`;
-    if (s < 3600) return `${Math.floor(s / 60)} min`;
-    if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-    return `${Math.floor(s / 86400)} d`;
+    const [unit, size] = parts(s);
+    const whole = units[unit].format(Math.floor(s / size));
+    return unit === "hour" ? `${whole} ${units.minute.format(Math.floor((s % 3600) / 60))}` : whole;
+  };
+  const ago = (seconds) => {
+    const [unit, size] = parts(seconds);
+    return ages.format(-Math.floor(seconds / size), unit);
   };
   const put = (node, text) => {
     if (node.textContent !== text) node.textContent = text;
@@ -27,11 +37,16 @@
       const age = now() - at;
       const date = new Date(at * 1000);
       const old = age > 7 * 86400 || age < -60;
-      put(node, age >= -60 && age < 5 ? "just now" : old ? date.toLocaleString() : `${span(age)} ago`);
-      const title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+      put(node, age >= -60 && age < 5 ? words.just_now : old ? date.toLocaleString(language) : ago(age));
+      const title = date.toLocaleString(language, { dateStyle: "full", timeStyle: "long" });
       if (node.title !== title) node.title = title;
     }
-    for (const node of $("time[data-date]")) put(node, new Date(Number(node.dataset.date) * 1000).toLocaleString());
+    for (const node of $("time[data-date]")) put(node, new Date(Number(node.dataset.date) * 1000).toLocaleString(language));
+    for (const node of $("time[data-clock]")) {
+      const date = new Date(Number(node.dataset.clock) * 1000);
+      const today = date.toDateString() === new Date().toDateString();
+      put(node, date.toLocaleString(language, { timeStyle: "short", ...(today ? {} : { dateStyle: "medium" }) }));
+    }
     for (const node of $("[data-since]")) put(node, span(now() - Number(node.dataset.since)));
   };
 
@@ -41,7 +56,7 @@
     callbacks.beforeNodeMorphed = (old, fresh) => {
       if (!(old instanceof Element) || !(fresh instanceof Element)) return true;
       const same = (key) => old.dataset[key] !== undefined && old.dataset[key] === fresh.dataset[key];
-      return !(same("t") || same("since") || same("date"));
+      return !(same("t") || same("since") || same("date") || same("clock"));
     };
     callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
   }
@@ -59,8 +74,8 @@
     put(node, word);
   };
 
-  document.addEventListener("htmx:sseOpen", () => live("live", "good"));
-  document.addEventListener("htmx:sseError", () => live("box does not answer", "bad"));
+  document.addEventListener("htmx:sseOpen", () => live(words.live, "good"));
+  document.addEventListener("htmx:sseError", () => live(words.lost, "bad"));
   document.addEventListener("htmx:afterSwap", () => {
     readClock();
     tellTimes();
