@@ -14,6 +14,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from minipaas.certs.keeper import Keeper
+from minipaas.control.clock import trusted_time
 from minipaas.control.control import Control
 from minipaas.control.lock import DataLock
 from minipaas.engine.engine import Engine
@@ -21,8 +23,10 @@ from minipaas.engine.socket import OwnService, find_socket
 from minipaas.ingress.ingress import Ingress
 from minipaas.ingress.limits import Limits as IngressLimits
 from minipaas.ingress.listen import bind
-from minipaas.model.config import Config, parse_listen
+from minipaas.model.certificate import normal_name
+from minipaas.model.config import Config, TlsConfig, is_loopback, parse_listen
 from minipaas.model.errors import MinipaasError
+from minipaas.model.release import TrustedTime
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.surface.distribution import Distribution
@@ -74,6 +78,7 @@ async def _serve(config: Config, data: Path, listeners: Listeners) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with box(config, data, listeners) as (control, surface), asyncio.TaskGroup() as group:
+        loop.add_signal_handler(signal.SIGHUP, control.reread)
         for address, port in control.ingress.addresses:
             log.info("apps   http://%s:%d", reachable(address), port)
         for address, port in surface.addresses:
@@ -114,6 +119,7 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
         distribution = Distribution(blobs)
         await distribution.start()
         stack.push_async_callback(distribution.close)
+        certificates = await _certificates(config, data, registry)
         ingress = Ingress()
         stack.push_async_callback(ingress.close, DRAIN)
         control = Control(
@@ -124,12 +130,17 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
             images=distribution,
             config=config,
             data=data,
+            certificates=certificates,
         )
         stack.callback(control.close)
         news.listener = control
         group = await stack.enter_async_context(asyncio.TaskGroup())
         running = group.create_task(control.run(), name="control")
         stack.callback(running.cancel)
+        if certificates is not None:
+            certificates.routed = lambda: {entry.route.host for entry in ingress.routes()}
+            keeping = group.create_task(certificates.run(), name="certificates")
+            stack.callback(keeping.cancel)
         await control.first_look(FIRST_LOOK)
         await ingress.start((), ready=_doors(listeners, config))
         surface = Surface()
@@ -141,6 +152,28 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
         listeners.keep_used()
         await surface.start(control, data / "minipaas.sock", (), ready=sockets)
         yield control, surface
+
+
+async def _certificates(config: Config, data: Path, registry: Registry) -> Keeper | None:
+    """The certificates of this box, when anything here speaks TLS. Raises MinipaasError."""
+    if not config.tls_on and all(is_loopback(parse_listen(one)[0]) for one in config.api.listen):
+        return None
+
+    async def clock() -> TrustedTime:
+        return trusted_time(await registry.time_floor())
+
+    tls = config.tls or TlsConfig()
+    own = [(Path(one.cert), Path(one.key or one.cert)) for one in tls.certificate]
+    try:
+        keeper = await Keeper.open(data / "tls", registry.box_id, own, clock)
+    except OSError as error:
+        raise MinipaasError(
+            f"cannot keep certificates in {data / 'tls'}: {error.strerror}",
+            hint="mend the rights of that directory, or the disk",
+            code="certificate.keep",
+        ) from None
+    keeper.names = tuple(normal for name in tls.names if (normal := normal_name(name)) is not None)
+    return keeper
 
 
 class _News:

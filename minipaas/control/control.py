@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from minipaas.certs.keeper import Keeper
 from minipaas.control.execute import Executor, ImageSource
 from minipaas.control.garbage import Garbage
 from minipaas.control.intake import Intake
@@ -52,6 +53,7 @@ class Control:
         images: ImageSource,
         config: Config,
         data: Path,
+        certificates: Keeper | None = None,
     ) -> None:
         self.registry = registry
         self.blobs = blobs
@@ -59,6 +61,8 @@ class Control:
         self.ingress = ingress
         self.config = config
         self.data = data
+        self.certificates = certificates
+        """None while nothing here speaks TLS."""
         executor = Executor(registry, engine, ingress, images)
         self._reconciler = Reconciler(registry, engine, ingress, executor)
         self._intake = Intake(registry, blobs, config.limits, engine.info.platform)
@@ -162,6 +166,26 @@ class Control:
             await self._audit_refusal(actor, "trust", "a root", origin, error)
             raise
         return checked.version
+
+    def reread(self) -> None:
+        """Load the operator's certificates again, soon: what SIGHUP asks for."""
+        if self.certificates is not None:
+            self.certificates.wake()
+
+    async def reload_certificates(self, *, actor: str, origin: str) -> None:
+        """Load the operator's certificates again. Those that cannot be used are told as troubles; what they were to
+        replace goes on serving."""
+        if self.certificates is None:
+            raise Missing(
+                "cannot load certificates: TLS is off",
+                hint="turn it on: write [tls] into config.toml, and start minipaas again",
+                code="certificate.off",
+            )
+        await self.certificates.look(force=True)
+        result = "; ".join(self.certificates.troubles()) or "ok"
+        await self.registry.audit(
+            actor=actor, action="reload", subject="certificates", origin=origin, result=result, now=time.time()
+        )
 
     async def log_tail(self, app: str, service: str | None, lines: int) -> list[LogLine]:
         """The last lines of every instance of an app or of one service, dead ones included, oldest container first."""

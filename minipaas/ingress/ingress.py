@@ -33,6 +33,8 @@ class Ingress:
         self._servers: list[asyncio.Server] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where it listens: (IP address, port)."""
+        self.secure: tuple[tuple[str, int], ...] = ()
+        """Where it listens with TLS."""
 
     async def start(self, listen: Sequence[tuple[str, int]], *, ready: Sequence[socket.socket] = ()) -> None:
         """Listen on these (IP address, port) pairs; port 0 is any free one. And on sockets that are `ready`: they

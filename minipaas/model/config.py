@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from pathlib import Path
 
 from msgspec import Struct
 
+from minipaas.model.certificate import normal_name
 from minipaas.model.errors import Invalid
+from minipaas.model.route import Route
 from minipaas.model.typed import convert
 from minipaas.model.units import Duration, Size
 
@@ -18,6 +21,11 @@ class ApiConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: tuple[str, ...] = ("127.0.0.1:7070",)
     accept_signed_uploads: bool = False
     """Let a bundle's signature alone be the authority for uploading it."""
+    names: tuple[str, ...] = ()
+    """Host names under which this box may be asked, beside the addresses in `listen`."""
+    cert: str = ""
+    """PEM files for the listeners beyond loopback; empty: a certificate of this box's own CA."""
+    key: str = ""
 
 
 class IngressConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +33,31 @@ class IngressConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     http: tuple[str, ...] = ()
     """`ADDRESS:PORT`; empty: port 80 where that is allowed and free, else 8080, on every address."""
+    https: tuple[str, ...] = ()
+    """`ADDRESS:PORT`; turns TLS on. Empty, and `[tls]` is there: port 443 where that is allowed and free, else 8443."""
+
+
+class CertificateFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[tls.certificate]]`: PEM files of the operator's."""
+
+    cert: str
+    """The server's certificate first, then the one that signed it, and so on."""
+    key: str = ""
+    """Empty: in the same file."""
+
+
+class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[tls]`: that it is there turns TLS on."""
+
+    redirect: bool = True
+    """Send clients that come without TLS to the same address with TLS."""
+    plain: tuple[str, ...] = ()
+    """Hosts, as routes write them, that answer without TLS too."""
+    hsts: Duration = Duration(0)
+    """How long browsers are told to come with TLS only (RFC 6797); 0: they are told nothing."""
+    names: tuple[str, ...] = ()
+    """Host names that get a certificate of this box's own CA though no route names them."""
+    certificate: tuple[CertificateFiles, ...] = ()
 
 
 class PodmanConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,18 +87,32 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     api: ApiConfig = ApiConfig()
     ingress: IngressConfig = IngressConfig()
+    tls: TlsConfig | None = None
     podman: PodmanConfig = PodmanConfig()
     limits: LimitsConfig = LimitsConfig()
 
     def __post_init__(self) -> None:
-        for listen in (*self.api.listen, *self.ingress.http):
+        for listen in (*self.api.listen, *self.ingress.http, *self.ingress.https):
             parse_listen(listen)
+        for name in (*self.api.names, *(self.tls.names if self.tls else ())):
+            if normal_name(name) is None:
+                raise ValueError(f"{name!r} is not a host name")
+        for host in self.tls.plain if self.tls else ():
+            if Route.parse(host).prefix != "/":
+                raise ValueError(f"tls.plain: {host!r} is not a host; write it as routes do, without a path")
+        if bool(self.api.cert) < bool(self.api.key):
+            raise ValueError("api.key without api.cert: name the certificate's file too")
         if self.podman.socket and not self.podman.socket.startswith("unix://"):
             raise ValueError("podman.socket must be unix:///path")
         if self.limits.keep_releases < 2:
             raise ValueError("limits.keep_releases must be at least 2: the current release and the way back")
         if min(self.limits.upload, self.limits.silence) <= 0 or self.limits.bundle <= 0:
             raise ValueError("limits.bundle, limits.upload and limits.silence must be above 0")
+
+    @property
+    def tls_on(self) -> bool:
+        """Whether apps answer with TLS."""
+        return self.tls is not None or bool(self.ingress.https)
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -74,6 +121,14 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or not int(port) < 65536:
         raise ValueError(f"{text!r} is not ADDRESS:PORT")
     return address.strip("[]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def parse_config(path: Path, data: bytes) -> Config:

@@ -42,8 +42,12 @@ def convert(data: object, kind: type[T], what: str) -> T:
 
 
 def _children(data: object, kind: Any) -> list[tuple[str, object, Any]]:
-    """(key, value, declared type) one level down, through Optional and dict[str, X]."""
+    """(key, value, declared type) one level down, through Optional, dict[str, X] and tuples of structs (by number)."""
     kind = _strip_optional(kind)
+    if typing.get_origin(kind) is tuple and isinstance(data, list):
+        of = typing.get_args(kind)[0]
+        structs = isinstance(of, type) and issubclass(of, msgspec.Struct)
+        return [(str(number), value, of) for number, value in enumerate(data)] if structs else []
     if not isinstance(data, Mapping):
         return []
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

@@ -107,14 +107,28 @@ class Box:
         """Send `body` (raw bytes, or anything that becomes JSON) and decode the answer as `kind`."""
         return self.understand(self.raw(method, path, body, query), kind)
 
-    def raw(self, method: str, path: str, body: object = None, query: dict[str, Any] | None = None) -> bytes:
-        """Like `call`; the body of the answer as it is. Raises what the box said, or Unreachable."""
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: dict[str, Any] | None = None,
+        *,
+        absolute: bool = False,
+    ) -> bytes:
+        """Like `call`; the body of the answer as it is. `absolute`: the path is not below /api/v1. Raises what the box
+        said, or Unreachable."""
         data, kind = (body, "application/octet-stream") if isinstance(body, bytes) else (to_json(body), _JSON)
         headers = self._headers() | ({} if body is None else {"Content-Type": kind})
         with self._connection(self.limits.answer) as wire:
-            wire.request(method, _target(path, query), None if body is None else data, headers)
+            target = path if absolute else _target(path, query)
+            wire.request(method, target, None if body is None else data, headers)
             response = wire.getresponse()
             return self._checked(response)
+
+    def root(self) -> bytes:
+        """The root certificate of the box's CA, PEM."""
+        return self.raw("GET", "/ca.pem", absolute=True)
 
     def understand(self, body: bytes, kind: type[T]) -> T:
         """An answer as `kind`. Raises MinipaasError when it is not one."""

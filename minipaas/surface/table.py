@@ -14,7 +14,7 @@ from msgspec import Struct
 from minipaas.surface import wire, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import Handler, Query
-from minipaas.surface.handlers import apps, box, bundles, changes, tokens, trust
+from minipaas.surface.handlers import apps, box, bundles, certificates, changes, tokens, trust
 from minipaas.surface.limits import LIMITS
 from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
@@ -251,6 +251,32 @@ TABLE: tuple[Row, ...] = (
         response=wire.TrustView,
         status=201,
         errors=(400, 409, 413, 422),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/certificates",
+        access=Access.OPEN,
+        handler=certificates.listing,
+        summary="TLS on this box: where, with which certificates, what is wrong with them.",
+        response=wire.Certificates,
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/certificates/reload",
+        access=Access.ADMIN,
+        handler=certificates.reload,
+        summary="Load the operator's PEM files again, now; one that cannot be used leaves the one before it serving.",
+        response=wire.Certificates,
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=certificates.ROOT,
+        access=Access.OPEN,
+        handler=certificates.root,
+        summary="The root certificate of this box's own CA, in PEM, for clients to trust.",
+        response="application/x-pem-file",
+        errors=(404,),
     ),
     Row(
         method="GET",

@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from minipaas.certs.keeper import Keeper
 from minipaas.engine.info import EngineInfo
 from minipaas.model.change import Change
 from minipaas.model.config import Config
@@ -60,6 +61,7 @@ class SmallEngine:
 
 class SmallIngress:
     addresses: tuple[tuple[str, int], ...] = (("0.0.0.0", 8080),)
+    secure: tuple[tuple[str, int], ...] = ()
 
 
 class SmallControl:
@@ -71,6 +73,7 @@ class SmallControl:
         self.ingress = SmallIngress()
         self.engine = SmallEngine()
         self.config = config
+        self.certificates: Keeper | None = None
         self.observed = Observed(boot="boot-1")
         self.trouble = ""
         self.refuse_uploads: MinipaasError | None = None
@@ -120,6 +123,11 @@ class SmallControl:
             raise Refused("cannot trust the root: it is none", code="root.format") from None
         await self.registry.add_roots([(version, root)], actor, origin)
         return version
+
+    async def reload_certificates(self, *, actor: str, origin: str) -> None:
+        if self.certificates is None:
+            raise Missing("cannot load certificates: TLS is off", code="certificate.off")
+        await self.certificates.look(force=True)
 
     async def log_tail(self, app: str, service: str | None, lines: int) -> Sequence[Line]:
         if not self.observed.of(app):

@@ -71,7 +71,8 @@ def _entries(command: click.Command, parent: click.Context, path: tuple[str, ...
             inner = command.get_command(context, name)
             if inner is not None and not inner.hidden:
                 yield from _entries(inner, context, (*path, name))
-        return
+        if not command.invoke_without_command:
+            return
     options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     records = [option.get_help_record(context) for option in options]
     text = inspect.cleandoc(command.help or "").partition("\f")[0]
