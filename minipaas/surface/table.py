@@ -11,10 +11,11 @@ import re
 import msgspec
 from msgspec import Struct
 
+from minipaas.model.spec import MAX_REPLICAS
 from minipaas.surface import wire, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import Handler, Query
-from minipaas.surface.handlers import apps, box, bundles, certificates, changes, tokens, trust
+from minipaas.surface.handlers import apps, box, bundles, certificates, changes, previews, tokens, trust
 from minipaas.surface.limits import LIMITS
 from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
@@ -166,6 +167,28 @@ TABLE: tuple[Row, ...] = (
         response=wire.Accepted,
         status=202,
         errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/preview",
+        access=Access.DEPLOY,
+        handler=previews.one,
+        summary="What a rollback, removal, restart or scaling would do now: the very steps, and what pauses.",
+        query=(
+            Query(name="what", summary="Of what.", pattern="rollback|remove|restart|scale", default="restart"),
+            Query(name="to", summary="For a rollback: the version or digest.", pattern=".{1,128}"),
+            Query(name="volumes", summary="For a removal: its volumes too.", kind=bool, default=False),
+            Query(name="service", summary="For a restart or scaling: this service.", pattern=_NAME),
+            Query(
+                name="replicas",
+                summary="For a scaling: how many; as many as the release says when left out.",
+                kind=int,
+                minimum=0,
+                maximum=MAX_REPLICAS,
+            ),
+        ),
+        response=wire_plan.PlanPreview,
+        errors=(404, 409, 422),
     ),
     Row(
         method="GET",
