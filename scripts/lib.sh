@@ -31,6 +31,8 @@ openssl                         openssl
 groff                           groff-base
 zstd                            zstd
 curl                            curl
+jq                              jq
+mosquitto_pub                   mosquitto-clients
 objdump                         binutils
 systemd-socket-activate         systemd
 gcc                             gcc
