@@ -32,6 +32,7 @@ groff                           groff-base
 zstd                            zstd
 curl                            curl
 jq                              jq
+sqlite3                         sqlite3
 mosquitto_pub                   mosquitto-clients
 objdump                         binutils
 systemd-socket-activate         systemd

@@ -33,13 +33,15 @@ def test_what_is_written_works(
         where = tmp_path
         (where / "examples").symlink_to(EXAMPLES)
     env = box.program.environment(
-        MINIPAAS_HOST=box.url, CONTAINER_HOST=workshop.url, PATH=f"{REPO}/.venv/bin:{os.environ['PATH']}"
+        MINIPAAS_HOST=box.url,
+        CONTAINER_HOST=workshop.url,
+        BOX_PODMAN=box.program.podman.url,
+        PATH=f"{REPO}/.venv/bin:{os.environ['PATH']}",
     )
     # the documents name the usual ports and places; this box has its own
     usual = {":8080/": f":{box.ingress}/", ":7070": f":{box.page}", "/var/lib/minipaas/": f"{box.data}/"}
-    typed = f"set -e\n{script(document)}"
-    for told, real in usual.items():
-        typed = typed.replace(told, real)
+    usual |= {"/tmp/": f"{tmp_path}/", "/backup/": f"{tmp_path}/"}
+    typed = re.sub("|".join(usual), lambda found: usual[found[0]], f"set -e\n{script(document)}")
     ran = subprocess.run(
         ["bash", "-c", typed],
         cwd=where,
