@@ -134,9 +134,9 @@ async def test_a_form_from_elsewhere_signs_nobody_in(box: SmallBox, form: dict[s
     ids=["twice", "bytes", "no value", "json", "large", "many"],
 )
 async def test_a_malformed_form_is_refused(box: SmallBox, body: bytes, kind: str, status: int) -> None:
-    async with browser(box) as visitor:
-        async with visitor.post("/sign-in", data=body, headers={"Content-Type": kind}) as response:
-            assert response.status == status
+    headers = {"Content-Type": kind}
+    async with browser(box) as visitor, visitor.post("/sign-in", data=body, headers=headers) as response:
+        assert response.status == status
 
 
 async def test_an_unknown_field_is_refused(box: SmallBox) -> None:
@@ -196,9 +196,8 @@ async def test_a_link_signs_one_browser_in_once(box: SmallBox) -> None:
 
 async def test_a_link_has_the_role_of_who_made_it_and_ends_with_its_token(box: SmallBox) -> None:
     headers = {"Authorization": f"Bearer {await token(box, 'read')}"}
-    async with aiohttp.ClientSession(box.url, headers=headers) as reader:
-        async with reader.post("/api/v1/page-links") as made:
-            path = (await made.json())["path"]
+    async with aiohttp.ClientSession(box.url, headers=headers) as reader, reader.post("/api/v1/page-links") as made:
+        path = (await made.json())["path"]
     async with browser(box) as visitor:
         async with visitor.get(path) as inside:
             assert "token ci via page" in await inside.text()
