@@ -220,9 +220,9 @@ class Layout(Struct, frozen=True):
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    path = (entry / "exe").readlink().parent
-                    if path.parent == self._versions:
-                        found.add(Version(path))
+                    path = (entry / "exe").readlink()
+                    if path.is_relative_to(self._versions):  # the program starts others that lie beside it
+                        found.add(Version(self._versions / path.relative_to(self._versions).parts[0]))
         return frozenset(found)
 
     # ----------------------------------------------------------------------------------------------------------------

@@ -16,5 +16,12 @@ LOCK_GLANCE = 0.1
 """Seconds between two looks at that lock."""
 VERSIONS_KEPT = 3
 """Versions that stay: the current one, the one before it, and as many more as fit this number."""
-COOKIE_REACH = 1024**2
-"""How far from the end of a one-file program its archive may end, bytes; only the table of ELF sections follows it."""
+COMMAND = 120.0
+"""Seconds that a command of the service manager may take; starting waits until the box is ready."""
+CHECK = 8.0
+"""Seconds that one check of this host may take."""
+CHECKS_AT_ONCE = 16
+FILE = 1024**2
+"""Bytes read of a file of the host."""
+READY = 90.0
+"""Seconds from the start until the box has to answer."""

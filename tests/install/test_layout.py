@@ -133,11 +133,13 @@ def test_prune_spares_what_is_needed(layout: Layout, tmp_path: Path) -> None:
 
 def test_prune_spares_what_runs(layout: Layout, tmp_path: Path) -> None:
     source = tree(tmp_path / "built")
-    (source / "minipaas").write_bytes(Path("/bin/sleep").read_bytes())
+    inner = source / "_internal" / "real"
+    inner.write_bytes(Path("/bin/sleep").read_bytes())
+    inner.chmod(0o755)
     with layout.lock():
         running = layout.place(source, "0.9")
     layout.switch(place(layout, tmp_path, "1.0"))
-    process = subprocess.Popen([running.executable, "60"])
+    process = subprocess.Popen([running.path / "_internal/real", "60"])
     try:
         assert layout.prune(1) == ()
     finally:

@@ -42,7 +42,6 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "logs": ("apps:logs", "The last lines that an app wrote."),
         "certs": ("certs:certs", "The certificates of a box."),
-        "page": ("page:page", "Open the status page, signed in as you."),
         "token": ("access:token", "Who may use the API over TCP."),
         "audit": ("access:audit", "Who did what to this box."),
     },
@@ -54,6 +53,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "bundle": ("bundle:bundle", "Make, sign, verify and look into bundles."),
     },
     "This program": {
+        "doctor": ("doctor:doctor", "What is wrong with this host and its box, and the mend."),
+        "install": ("install:install", "Make minipaas a service of this host."),
+        "uninstall": ("install:uninstall", "Take minipaas off this host; data stays."),
         "serve": ("serve:serve", "Run the box."),
         "version": ("about:version", "The versions of this program and of the box."),
         "completion": ("about:completion", "Print the completion script of your shell."),

@@ -127,7 +127,7 @@ def rotate(
     from minipaas.bundle.root import check_chain, rotate_root
 
     _refuse_existing(output)
-    current = _read(file)
+    current = read_root(file)
     fresh = _private(new_root_keys)
     root = rotate_root(
         current,
@@ -161,7 +161,7 @@ def sign(file: Path, root_keys: tuple[Path, ...]) -> None:
     """Add signatures to a root that needs more than one root key. FILE is changed in place."""
     from minipaas.bundle.root import sign_root
 
-    root = _read(file)
+    root = read_root(file)
     for key in _private(root_keys):
         root = sign_root(root, key)
     beside = file.with_name(file.name + ".part")
@@ -175,7 +175,7 @@ def sign(file: Path, root_keys: tuple[Path, ...]) -> None:
 @json_option
 def show(file: Path, as_json: bool) -> None:
     """What a root.json says. Refused when its own signatures don't suffice."""
-    root = _checked(_read(file), str(file))
+    root = _checked(read_root(file), str(file))
     facts = _facts(root)
     if as_json:
         print_json(facts)
@@ -195,7 +195,7 @@ def show(file: Path, as_json: bool) -> None:
 def add(file: Path, to: str | None, as_json: bool) -> None:
     """Tell a box to believe a root. It is its first, or one that follows from what it believes now."""
     box = Box.at(to)
-    answer = box.raw("POST", "/trust", _read(file))
+    answer = box.raw("POST", "/trust", read_root(file))
     if as_json:
         print_json(answer)
         return
@@ -256,7 +256,8 @@ def _private(paths: Sequence[Path]) -> list[SigningKey]:
     return [SigningKey.load(path) for path in paths]
 
 
-def _read(file: Path) -> bytes:
+def read_root(file: Path) -> bytes:
+    """The content of a file that may be a root. Raises Invalid for one that is too large."""
     with file.open("rb") as source:
         data = source.read(MAX_ROOT + 1)
     if len(data) > MAX_ROOT:

@@ -1,0 +1,407 @@
+"""`minipaas install` and `uninstall`: this program as a service of this host, and off it again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from minipaas.model.errors import Forbidden, Invalid, MinipaasError, Missing, Refused
+from minipaas.surface.cli.options import sure
+from minipaas.surface.cli.show import on_terminal, paint
+
+if TYPE_CHECKING:
+    from minipaas.install.facts import BoxFacts, Facts
+    from minipaas.install.findings import Finding
+    from minipaas.install.installation import Installation, Texts
+    from minipaas.install.layout import Progress
+    from minipaas.install.places import Places
+    from minipaas.install.service import Init
+
+ROOT = Path("/")
+PREFIX_HELP = "Put everything below DIR, but for the files of the init system."
+prefix_option = click.option(
+    "--prefix", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=PREFIX_HELP
+)
+user_option = click.option("--user", is_flag=True, help="For this user alone, with rootless Podman.")
+
+
+@click.command()
+@click.option(
+    "--trust",
+    "root",
+    metavar="ROOT",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The trust root that the new box believes: root.json.",
+)
+@user_option
+@prefix_option
+@click.option("--no-start", is_flag=True, help="Start it with the host, and not now.")
+@click.option(
+    "--init",
+    "init_name",
+    type=click.Choice(["systemd", "openrc", "sysv", "none"]),
+    help="What starts services here. Default: what is found.",
+)
+@click.option("--force", is_flag=True, help="Go on though something is missing.")
+def install(
+    root: Path | None, user: bool, prefix: Path | None, no_start: bool, init_name: str | None, force: bool
+) -> None:
+    """Make minipaas a service of this host: look what is missing, lay the program out, start it.
+
+    Can be typed again at any time: what is right already stays as it is, and running apps go on. Also an upgrade, with
+    a pause; and what to type after addresses in config.toml have changed. With DESTDIR in the environment, everything
+    is written below that directory, as of an image that is being made, and nothing is started.
+    """
+    from minipaas.install.service import Init, detect
+
+    destination = Path(os.environ.get("DESTDIR") or ROOT).absolute()
+    live = destination == ROOT
+    if root is not None and (no_start or not live):
+        why = "a trust root is added to a box that runs"
+        raise Invalid(
+            f"cannot install with --trust and without starting: {why}", hint="start it, then: minipaas trust add"
+        )
+    tree, version = _program()
+    places = _places(user, prefix, destination)
+    trust = _trust_root(root)
+    init = Init(init_name) if init_name else detect(places)
+    known = _checked(places, init, force) if live else None
+    planned = _planned(places, init, known)
+    restart = _write(planned, tree, version)
+    if init is Init.NONE:
+        print(f"  nothing starts it here by itself: {places.link} {' '.join(planned.manager.service.arguments)}")
+        return
+    with _step("start with the host"):
+        planned.manager.enable()
+    if no_start or not live:
+        print("Not started: --no-start" if live else f"Not started: it lies below {destination}")
+        return
+    box = _start(planned, version, restart)
+    if trust is not None:
+        _believe(planned, trust)
+    _next(planned, box, trusted=trust is not None or box.root_version is not None)
+
+
+@click.command()
+@user_option
+@prefix_option
+@click.option("--purge", is_flag=True, help="Also delete configuration and data: registry, images, trust, tokens.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def uninstall(user: bool, prefix: Path | None, purge: bool, yes: bool) -> None:
+    """Take minipaas off this host. Apps keep running, though nothing routes to them any more; their volumes stay.
+
+    Configuration and data stay too, so that a later install goes on where this one ended, unless --purge.
+    """
+    from minipaas.install.installation import Installation
+    from minipaas.install.receipt import Receipt
+    from minipaas.surface.diagnosis import facts
+
+    places = _places(user, prefix, ROOT)
+    receipt = Receipt.read(places.layout.home)
+    if receipt is None:
+        raise Missing(
+            f"cannot uninstall: there is no minipaas in {places.home}",
+            hint="name the place as install did: --user or --prefix DIR",
+            code="install.none",
+        )
+    known = facts(places)
+    for line in _left(known):
+        print(line)
+    sure(f"Take minipaas off this host{', and delete all its data' if purge else ''}?", yes)
+    planned = Installation(places, receipt, known.config)
+    version = _current(planned)
+    with places.layout.lock():
+        with _step("stop; the apps keep running"):
+            planned.manager.stop()
+            planned.manager.disable()
+        if not purge:
+            _audit(Path(receipt.data), "uninstall", version)
+        with _step("remove program, service, completions and manual page"):
+            planned.remove(purge)
+            planned.manager.forget()
+    kept = f"{receipt.config} and {receipt.data}"
+    print(f"Deleted: {kept}" if purge else f"Kept: {kept}. They go with: minipaas uninstall --purge, or rm -r")
+
+
+# -- what is installed -----------------------------------------------------------------------------------------------
+
+
+def _program() -> tuple[Path, str]:
+    """The unpacked program, and its version."""
+    from minipaas import program
+    from minipaas.surface.cli.about import own_version
+
+    tree = program.tree()
+    if tree is None:
+        raise Invalid(
+            "cannot install: this minipaas runs from its sources",
+            hint="build the one file, and install that: scripts/build, then dist/minipaas install",
+            code="install.sources",
+        )
+    return tree, own_version()
+
+
+def _places(user: bool, prefix: Path | None, destination: Path) -> Places:
+    from minipaas.install.places import Places
+
+    if user and (prefix is not None or destination != ROOT):
+        raise Invalid("cannot install for a user and elsewhere", hint="either --user, or --prefix and DESTDIR")
+    if user and os.geteuid() == 0:
+        raise Invalid("cannot install for root alone: root has the whole host", hint="leave out --user")
+    if not user and os.geteuid() != 0 and destination == ROOT:
+        raise Forbidden(
+            "cannot do that for the whole host: this user is not root",
+            hint="sudo minipaas install, or for yourself alone: minipaas install --user",
+            code="install.permission",
+        )
+    if user:
+        return Places.of_user(Path.home())
+    return Places.system(destination) if prefix is None else Places.below(prefix.absolute(), destination)
+
+
+def _trust_root(file: Path | None) -> bytes | None:
+    """The trust root, checked before anything is done."""
+    if file is None:
+        return None
+    from minipaas.bundle.root import check_first
+    from minipaas.surface.cli.trust import read_root
+
+    data = read_root(file)
+    check_first(data, str(file))
+    return data
+
+
+def _checked(places: Places, init: Init, force: bool) -> Facts:
+    """Look at the host first. Raises Refused when something is missing."""
+    from minipaas.install.findings import Level
+    from minipaas.surface.cli.doctor import show
+    from minipaas.surface.diagnosis import diagnose, facts
+
+    with _step("look at this host") as told:
+        known = facts(places, init)
+        found: list[Finding] = diagnose(known, before=True)
+        told.append(f"{sum(1 for one in found if one.level is Level.OK)} of {len(found)} checks are well")
+    worse = [one for one in found if one.level is not Level.OK]
+    if worse:
+        show(worse)
+    missing = [one.name for one in found if one.level is Level.BAD]
+    if missing and not force:
+        raise Refused(
+            f"cannot install: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not as minipaas needs it",
+            hint="mend that, then type this again; or go on all the same: --force",
+            code="install.preflight",
+        )
+    return known
+
+
+def _planned(places: Places, init: Init, known: Facts | None) -> Installation:
+    """Which files, with what in them."""
+    from minipaas.install.installation import Installation
+    from minipaas.install.receipt import Receipt
+    from minipaas.install.service import Init, podman_is_a_service
+    from minipaas.model.config import Config
+    from minipaas.surface.diagnosis import read_config, usual_doors
+
+    before = Receipt.read(places.layout.home)
+    config = known.config if known is not None else read_config(places.at(places.config))[0]
+    doors = usual_doors(known) if known is not None else True
+    if known is not None and before is not None and before.init is init and known.box is not None:
+        doors = before.usual_doors  # what it listens on now is its own
+    own = not (known is not None and known.socket) and not (init is Init.SYSTEMD and podman_is_a_service(places))
+    return Installation.planned(places, init, config or Config(), _texts(), usual_doors=doors, own_podman=own)
+
+
+def _texts() -> Texts:
+    """Manual page and completions, from the commands themselves."""
+    from click.shell_completion import get_completion_class
+
+    from minipaas.install.installation import Texts
+    from minipaas.surface.cli.main import cli
+    from minipaas.surface.cli.manual import page
+
+    scripts = {}
+    for shell in ("bash", "zsh", "fish"):
+        made = get_completion_class(shell)
+        if made is not None:
+            complete = made(cli, {}, "minipaas", "_MINIPAAS_COMPLETE")
+            scripts[shell] = complete.source_template % complete.source_vars()
+    return Texts(page(), scripts)
+
+
+# -- the steps -------------------------------------------------------------------------------------------------------
+
+
+def _write(planned: Installation, tree: Path, version: str) -> bool:
+    """Everything onto the disk; returns whether what runs must be started anew."""
+    places = planned.places
+    with places.layout.lock():
+        with _step(f"lay out {version} in {places.home}") as told, _progress() as progress:
+            placed, changed = planned.lay_out(tree, version, progress)
+            told.append(placed.name if changed else "already there")
+        for title, act in (
+            (f"link {places.link}", planned.link),
+            ("manual page and completions", planned.write_texts),
+            (f"example of {places.config}", planned.write_config),
+            (f"data directory {places.data}", planned.make_data),
+        ):
+            with _step(title) as told:
+                if not act():
+                    told.append("already there")
+        with _step(f"service files for {planned.receipt.init.value}") as told:
+            written = planned.write_service()
+            told.append(", ".join(path.name for path in written) or "already there")
+    return changed or bool(written)
+
+
+def _start(planned: Installation, version: str, restart: bool) -> BoxFacts:
+    """Start it, or start it anew, and wait until it answers."""
+    from minipaas.install import limits
+    from minipaas.surface.diagnosis import box
+
+    manager = planned.manager
+    data, config = Path(planned.receipt.data), planned.config
+    with _step("start") as told:
+        active = manager.active()
+        if active and not restart:
+            told.append("it runs already")
+        else:
+            if active:
+                manager.stop(sockets=False)
+            _audit(data, "install", version)
+            manager.start()
+        until = time.monotonic() + limits.READY
+        while True:
+            try:
+                return box(data, config)
+            except MinipaasError as error:
+                if time.monotonic() > until:
+                    raise MinipaasError(
+                        f"cannot start minipaas: {error.message}", hint=_why(planned), code="install.not_ready"
+                    ) from None
+            time.sleep(0.2)
+
+
+def _why(planned: Installation) -> str:
+    from minipaas.install.service import Init
+
+    if planned.receipt.init is Init.SYSTEMD:
+        user = "--user " if planned.places.user else ""
+        return f"what it said: journalctl {user}-u minipaas -n 50; what is wrong here: minipaas doctor"
+    return "what it said: grep minipaas /var/log/syslog, or logread; what is wrong here: minipaas doctor"
+
+
+def _believe(planned: Installation, trust: bytes) -> None:
+    from minipaas.surface.client import Box
+    from minipaas.surface.connection import SOCKET_NAME, Address
+    from minipaas.surface.wire import TrustView
+
+    with _step("trust") as told:
+        at = Box(Address("unix", str(planned.places.data / SOCKET_NAME)))
+        root = at.understand(at.raw("POST", "/trust", trust), TrustView).roots[-1]
+        told.append(f"root version {root.version}: {root.threshold} of {len(root.keys)} release keys")
+
+
+def _next(planned: Installation, box: BoxFacts, trusted: bool) -> None:
+    """The next three commands."""
+    places = planned.places
+    print(paint(f"\nminipaas {box.version} runs, and starts with the host.", "green"))
+    shown = [f"page: http://{one}" for one in box.api] + [f"apps: http://{one}" for one in box.ingress]
+    print("  ".join(shown))
+    prefix = "" if str(places.link.parent) in os.environ.get("PATH", "").split(":") else f"{places.link.parent}/"
+    if places.data != type(places).system().data and not places.user:
+        prefix = f"MINIPAAS_DATA={places.data} {prefix}"
+    print("\nNext:")
+    first = "minipaas status" if trusted else "minipaas trust add root.json"
+    for command in (first, "minipaas deploy APP.bundle", "minipaas doctor"):
+        print(f"  {prefix}{command}")
+
+
+def _left(known: Facts) -> Iterator[str]:
+    """What an uninstall leaves, and how to remove it."""
+    from minipaas.surface.diagnosis import leftovers
+
+    containers, volumes = leftovers(known)
+    if containers:
+        yield f"These containers keep running: {', '.join(containers)}"
+        yield f"  remove them: podman rm -f {' '.join(containers)}"
+    if volumes:
+        yield f"These volumes stay: {', '.join(volumes)}"
+        yield f"  delete them, and what is in them: podman volume rm {' '.join(volumes)}"
+
+
+def _current(planned: Installation) -> str:
+    current = planned.places.layout.current()
+    return current.version if current is not None else "unknown"
+
+
+def _audit(data: Path, action: str, version: str) -> None:
+    """A row in the box's audit log, while no box runs; where there is no box yet, there is nothing to write it into."""
+    if not (data / "registry.db").exists():
+        return
+    import asyncio
+
+    from minipaas.control.lock import DataLock
+    from minipaas.registry.registry import Registry
+
+    async def add() -> None:
+        registry = Registry.open(data / "registry.db")
+        try:
+            who = f"{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.geteuid()} via command line"
+            await registry.audit(
+                actor=who,
+                action=action,
+                subject=f"minipaas {version}",
+                origin=f"pid {os.getpid()}",
+                result="done",
+                now=time.time(),
+            )
+        finally:
+            await registry.close()
+
+    lock = DataLock(data)
+    try:
+        asyncio.run(add())
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _step(title: str) -> Iterator[list[str]]:
+    """`✓ title  detail  1.2 s`; the detail is what was appended."""
+    began = time.monotonic()
+    details: list[str] = []
+    try:
+        yield details
+    except BaseException:
+        print(f"{paint('✗', 'red')} {title}", flush=True)
+        raise
+    took = time.monotonic() - began
+    parts = [
+        f"{paint('✓', 'green')} {title}",
+        *details,
+        *([paint(f"{took:.1f} s", "bright_black")] if took >= 1 else []),
+    ]
+    print("  ".join(parts), flush=True)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """How far a copy is, on a terminal, once it takes its time."""
+    if not on_terminal():
+        yield None
+        return
+    began = time.monotonic()
+
+    def show(done: int, whole: int) -> None:
+        if time.monotonic() - began > 0.5:
+            print(f"\r… {100 * done // max(1, whole)} %", end="", file=sys.stderr, flush=True)
+
+    yield show
+    print("\r\033[K", end="", file=sys.stderr, flush=True)
