@@ -32,8 +32,10 @@ from minipaas.registry.registry import Registry
 from minipaas.surface.distribution import Distribution
 from minipaas.surface.listen import tcp_socket, unix_socket
 from minipaas.surface.server import Surface
+from minipaas.surface.watch import Watch
 from minipaas.takeover.listeners import Listeners, from_service_manager
 from minipaas.takeover.notify import notify, watch, watchdog_interval
+from minipaas.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("minipaas")
 
@@ -120,7 +122,10 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
         await distribution.start()
         stack.push_async_callback(distribution.close)
         certificates = await _certificates(config, data, registry)
+        telemetry = Telemetry(data)
+        stack.push_async_callback(telemetry.close)
         ingress = Ingress()
+        telemetry.count_traffic(ingress.counters)
         stack.push_async_callback(ingress.close, DRAIN)
         control = Control(
             registry=registry,
@@ -130,7 +135,9 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
             images=distribution,
             config=config,
             data=data,
+            telemetry=telemetry,
             certificates=certificates,
+            on_look=Watch(telemetry),
         )
         stack.callback(control.close)
         news.listener = control

@@ -15,7 +15,8 @@ from minipaas.certs.keeper import Keeper
 from minipaas.control.execute import Executor, ImageSource
 from minipaas.control.garbage import Garbage
 from minipaas.control.intake import Intake
-from minipaas.control.reconcile import Reconciler
+from minipaas.control.reconcile import Looked, Reconciler
+from minipaas.control.sampling import Sampler
 from minipaas.engine.engine import Engine
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.change import Change
@@ -24,6 +25,7 @@ from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
 from minipaas.model.observed import Observed
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
+from minipaas.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -53,18 +55,23 @@ class Control:
         images: ImageSource,
         config: Config,
         data: Path,
+        telemetry: Telemetry,
         certificates: Keeper | None = None,
+        on_look: Looked | None = None,
     ) -> None:
+        """`on_look` hears what was desired and observed at each look."""
         self.registry = registry
         self.blobs = blobs
         self.engine = engine
         self.ingress = ingress
         self.config = config
         self.data = data
+        self.telemetry = telemetry
         self.certificates = certificates
         """None while nothing here speaks TLS."""
         executor = Executor(registry, engine, ingress, images)
-        self._reconciler = Reconciler(registry, engine, ingress, executor)
+        self._reconciler = Reconciler(registry, engine, ingress, executor, on_look)
+        self._sampler = Sampler(engine, telemetry, lambda: self.observed)
         self._intake = Intake(registry, blobs, config.limits, engine.info.platform)
         self._garbage = Garbage(registry, blobs, engine, self._intake.store, config.limits.keep_releases)
         self._collect = asyncio.Event()
@@ -88,11 +95,12 @@ class Control:
         self._reconciler.wake()
 
     async def run(self) -> None:
-        """Reconcile and collect garbage until cancelled."""
+        """Reconcile, collect garbage and measure until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reconciler.run(), name="reconcile")
             group.create_task(self._collect_garbage(), name="garbage")
             group.create_task(self._follow_changes(), name="changes")
+            group.create_task(self._sampler.run(), name="samples")
 
     async def first_look(self, patience: float) -> None:
         """Wait until running instances have been probed and are routed to, at most `patience` seconds."""

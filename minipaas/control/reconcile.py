@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from minipaas.control.execute import Executor
 from minipaas.control.lanes import Lanes
@@ -42,16 +42,25 @@ MAX_GATHER = 1.0
 MAX_RETRY = 10.0
 Kind = tuple[str, str, str]
 """App, service, fingerprint."""
+Looked = Callable[[Desired, Observed], None]
 
 
 class Reconciler:
     """Keeps the box as desired. `observed` is the last look, `trouble` why looking fails at the moment."""
 
-    def __init__(self, registry: Registry, engine: Engine, ingress: Ingress, executor: Executor) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        engine: Engine,
+        ingress: Ingress,
+        executor: Executor,
+        on_look: Looked | None = None,
+    ) -> None:
         self._registry = registry
         self._engine = engine
         self._ingress = ingress
         self._executor = executor
+        self._on_look = on_look
         self._news = asyncio.Event()
         self._patience = Patience()
         self._checks: tuple[Desired | None, dict[Kind, Health | None]] = (None, {})
@@ -99,6 +108,7 @@ class Reconciler:
         desired = self._patience.of(desired, now, tick)
         plans = list(self._plans(desired, now))
         self._note_ready(plans)
+        self._tell_look(desired)
         await self._correct_notes(lanes)
         rest = lanes.run(plans, looked)
         waits = [one.look_at - now for one in plans if one.look_at is not None]
@@ -128,6 +138,17 @@ class Reconciler:
             proven=frozenset(self._executor.proven),
             notes=await self._registry.notes(),
         )
+
+    def _tell_look(self, desired: Desired) -> None:
+        """Whoever only watches holds nothing up. Before everything has been probed there is nothing to be told: that
+        health is not known yet after a start of minipaas says nothing about the apps."""
+        if self._on_look is None or not self.ready.is_set():
+            return
+        try:
+            self._on_look(desired, self.observed)
+            self._told.pop("look", None)
+        except Exception as bug:
+            self._tell("look", "cannot tell what was seen", bug)
 
     def _plans(self, desired: Desired, now: float) -> Iterator[AppPlan]:
         for app in desired.apps:

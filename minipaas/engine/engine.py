@@ -37,12 +37,14 @@ from minipaas.engine.shapes import (
     SystemInfo,
 )
 from minipaas.engine.sighting import Ending, Sighting, by_id, to_ending, to_hook, to_instance
+from minipaas.engine.stats import Stats
 from minipaas.engine.stock import Stock
 from minipaas.engine.streams import Streams
 from minipaas.model.errors import EngineDown, EngineError, MinipaasError, NoSpace
 from minipaas.model.launch import Launch
 from minipaas.model.observed import Instance
 from minipaas.model.spec import Health
+from minipaas.model.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +62,15 @@ class Engine:
         self._calls = calls
         self._streams = streams
         self._stock = Stock(calls, box)
+        self._stats = Stats(calls)
         self._scratch = Scratch(data)
         self._executor = Executor(streams)
         self._prober = Prober(on_news, self._executor.probe)
         self._hooks = HookRunner(self, streams)
         self._events = asyncio.create_task(EventStream(streams, box, on_news).run(), name="podman-events")
         self._names: dict[str, str] = {}
+        self._pids: dict[str, int] = {}
+        """Of the containers that ran at the last look, by id."""
         self._endings: dict[tuple[str, int], Ending] = {}
         self._init = info.init
 
@@ -108,6 +113,7 @@ class Engine:
             self._list_images(),
         )
         self._names = {entry.id: (entry.names or [entry.id])[0] for entry in listed}
+        self._pids = {entry.id: entry.pid for entry in listed if entry.state == "running"}
         endings = await self._learn_endings(listed)
         instances = [found for entry in listed if (found := to_instance(entry, endings.get(entry.id)))]
         self._prober.see(by_id(found for found in instances if found.running))
@@ -122,6 +128,11 @@ class Engine:
     def watch(self, wanted: Mapping[str, Health | None]) -> None:
         """Who is probed from now on, by container id, and how. Costs nothing when nothing has changed."""
         self._prober.watch(wanted)
+
+    async def usage(self) -> dict[str, Usage]:
+        """What every container that ran at the last look has used so far, by id; without those that have ended
+        since. Raises EngineError."""
+        return await self._stats.read(self._pids) if self._pids else {}
 
     async def log_tail(self, container: str, lines: int) -> list[str]:
         """The last lines of stdout and stderr in the order of arrival. Raises EngineError."""

@@ -29,6 +29,8 @@ class ListedContainer(Struct, frozen=True):
     started: int = field(name="StartedAt", default=0)
     exited_at: int = field(name="ExitedAt", default=0)
     exit_code: int = field(name="ExitCode", default=0)
+    pid: int = field(name="Pid", default=0)
+    """Of its first process on this host; 0: it does not run."""
     ports: list[PortMapping] | None = field(name="Ports", default=None)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from minipaas.ingress.table import Target
     from minipaas.ingress.upstream import Upstream
 
+_now = time.monotonic
 _JOIN = 16 * 1024
 """A body up to this size that is here already is copied behind the head, to be one write."""
 
@@ -40,6 +42,7 @@ class Exchange(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_begun",
         "_body",
         "_buffer",
         "_connecting",
@@ -75,6 +78,8 @@ class Exchange(asyncio.Protocol):
         self.left = 0
         """What is to come of the request's body: bytes, or CHUNKED."""
         self._pin = pin
+        self._begun = 0.0
+        """When the head of the present request was complete."""
         self._buffer = b""
         """Input not used yet."""
         self._target: Target | None = None
@@ -116,6 +121,7 @@ class Exchange(asyncio.Protocol):
                 self._page(pages.UNKNOWN_ROUTE)
                 return
         self._target = target
+        self._begun = _now()
         tally = target.tally
         tally.requests += 1
         tally.in_flight += 1
@@ -241,7 +247,7 @@ class Exchange(asyncio.Protocol):
         """The head of the final answer is here; whether the client's connection stays afterwards."""
         core = self.core
         if self._target is not None:
-            self._target.tally.classes[status // 100] += 1
+            self._target.tally.answered(status, _now() - self._begun)
         self.state = ANSWER
         self.since = core.now
         self._keep = keep = self.request.keep and not self.left and not core.closing
@@ -267,7 +273,7 @@ class Exchange(asyncio.Protocol):
     def tunnel(self, head: bytes) -> None:
         """The instance switched protocols: from now on bytes only."""
         if self._target is not None:
-            self._target.tally.classes[1] += 1
+            self._target.tally.answered(101, _now() - self._begun)
         if self._pool is not None:
             self._pool.tunnels.add(self)
         self.state = TUNNEL
@@ -327,7 +333,7 @@ class Exchange(asyncio.Protocol):
         """Answer the present request ourselves."""
         request = self.request
         if self._target is not None:
-            self._target.tally.classes[fault.status // 100] += 1
+            self._target.tally.answered(fault.status, _now() - self._begun)
         keep = request.keep and not self.left and not self.core.closing and fault.code != pages.BAD_BODY.code
         self._leave()
         self._end()

@@ -12,13 +12,14 @@ from collections.abc import Collection, Sequence
 
 from minipaas.ingress.client import Client
 from minipaas.ingress.core import Core
-from minipaas.ingress.counters import IngressCounters, Tally, picture
+from minipaas.ingress.counters import Tally, picture
 from minipaas.ingress.limits import Limits, connections_allowed
 from minipaas.ingress.listen import bind
 from minipaas.ingress.proof import ProofResult, ask
 from minipaas.ingress.table import Target
 from minipaas.model.errors import MinipaasError
 from minipaas.model.route import Backend, Route, RouteEntry
+from minipaas.model.traffic import IngressCounters
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _READ_LIMIT = 128 * 1024

@@ -110,6 +110,12 @@ def page(db: Connection, app: str | None, limit: int) -> list[Change]:
     return [_change(row) for row in rows]
 
 
+def counts(db: Connection) -> dict[tuple[str, str], int]:
+    """How many changes are remembered, by kind and state."""
+    rows = db.execute("SELECT kind, state, count(*) FROM change GROUP BY kind, state")
+    return {(kind, state): count for kind, state, count in rows}
+
+
 def _update(db: Connection, change: Change) -> None:
     db.execute(
         "UPDATE change SET state = ?, fallback = ?, deadline = ?, switched = ?, ended = ?, reason = ?, hooks_done = ?, "

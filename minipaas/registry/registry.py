@@ -220,6 +220,10 @@ class Registry:
         """The newest changes of an app or of all, newest first."""
         return await self._database.read(lambda db: changes.page(db, app, limit))
 
+    async def change_counts(self) -> dict[tuple[str, str], int]:
+        """How many changes are remembered, by kind and state."""
+        return await self._database.read(changes.counts)
+
     async def retire(self, app: str, digests: Iterable[str], now: float | None = None) -> tuple[str, ...]:
         """Give releases up: their blobs may go, rollback to them is Missing. Those that are in use, or that a rollback
         would go to next, are left out; returns the ones given up."""

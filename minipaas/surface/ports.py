@@ -12,6 +12,7 @@ from minipaas.model.config import Config
 from minipaas.model.observed import Observed
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
+from minipaas.telemetry.telemetry import Telemetry
 
 
 class IngressPort(Protocol):
@@ -50,6 +51,8 @@ class ControlPort(Protocol):
     def ingress(self) -> IngressPort: ...
     @property
     def engine(self) -> EnginePort: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
     @property
     def certificates(self) -> Keeper | None: ...
     @property

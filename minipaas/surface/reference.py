@@ -132,6 +132,8 @@ def _type(info: msgspec.inspect.Type) -> str:
             return " or ".join(_type(one) for one in types)
         case msgspec.inspect.VarTupleType(item_type=item):
             return f"list of {_type(item)}"
+        case msgspec.inspect.TupleType(item_types=items):
+            return f"list of {len(items)}: {', '.join(map(_type, items))}"
         case msgspec.inspect.NoneType():
             return "null"
         case _:

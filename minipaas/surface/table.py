@@ -11,10 +11,11 @@ import re
 import msgspec
 from msgspec import Struct
 
+from minipaas.model.metrics import AppSeries, HostSeries, Summary
 from minipaas.surface import wire, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import Handler, Query
-from minipaas.surface.handlers import apps, box, bundles, certificates, changes, tokens, trust
+from minipaas.surface.handlers import apps, box, bundles, certificates, changes, metrics, tokens, trust
 from minipaas.surface.limits import LIMITS
 from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
@@ -57,7 +58,7 @@ class Row(Struct, frozen=True, kw_only=True):
     @property
     def api(self) -> bool:
         """Whether it is part of the versioned API, not of the page."""
-        return self.path.startswith(V1) or self.path == "/healthz"
+        return self.path.startswith(V1) or self.path in ("/healthz", "/metrics")
 
     def __post_init__(self) -> None:
         if not isinstance(self.access, Access):
@@ -72,6 +73,12 @@ def _limit(default: int, maximum: int = LIMITS.rows) -> Query:
     return Query(name="limit", summary="How many at most.", kind=int, default=default, minimum=1, maximum=maximum)
 
 
+_RANGE = Query(
+    name="range",
+    summary="How far back: 1h in steps of 10 s, 24h of 1 min, 30d of 15 min.",
+    pattern="1h|24h|30d",
+    default="1h",
+)
 _NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
 
 TABLE: tuple[Row, ...] = (
@@ -186,6 +193,33 @@ TABLE: tuple[Row, ...] = (
         ),
         response=wire.Logs,
         errors=(404, 502),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/metrics",
+        access=Access.OPEN,
+        handler=metrics.summary,
+        summary="The machine and all apps at a glance: what they use, what they answer, how they were.",
+        response=Summary,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/metrics/host",
+        access=Access.OPEN,
+        handler=metrics.host,
+        summary="The machine over a time.",
+        query=(_RANGE,),
+        response=HostSeries,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/metrics",
+        access=Access.OPEN,
+        handler=metrics.app,
+        summary="What each slot of an app used and each of its routes answered, over a time.",
+        query=(_RANGE,),
+        response=AppSeries,
+        errors=(404,),
     ),
     Row(
         method="GET",
@@ -342,6 +376,14 @@ TABLE: tuple[Row, ...] = (
         handler=box.healthz,
         summary="Whether minipaas itself answers.",
         response=wire.Healthz,
+    ),
+    Row(
+        method="GET",
+        path="/metrics",
+        access=Access.OPEN,
+        handler=metrics.prometheus,
+        summary="Everything that is counted, in the text format of Prometheus.",
+        response="text/plain",
     ),
     Row(
         method="GET",

@@ -196,6 +196,12 @@ class FakePodman:
         """The kernel kills it for memory."""
         self._do(self.world.end(self.world.find(key), 137, oom=True))
 
+    def use(
+        self, key: str, *, cores: float = 0.0, memory: int = 0, received: int = 0, sent: int = 0, pids: int = 1
+    ) -> None:
+        """From now on the container keeps so many cores busy, and has so much of the rest."""
+        self.world.find(key).use(cores, memory, received, sent, pids)
+
     def log(self, key: str, *lines: str, stream: int = 1) -> None:
         """Lines that the container writes; 1 stdout, 2 stderr."""
         self.world.find(key).logs.extend((stream, line) for line in lines)
@@ -355,6 +361,14 @@ async def list_containers(fake: FakePodman, request: web.Request, args: Args) ->
         and all(re.search(pattern, container.name) for pattern in filters.get("name", []))
     ]
     return web.json_response(listed)
+
+
+@route("GET", "containers/stats")
+async def container_stats(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    """One report, as libpod 5 gives it; each container has what `use` said, and time goes on."""
+    return web.json_response(
+        {"Error": None, "Stats": [c.used() for c in fake.world.state.containers.values() if c.running]}
+    )
 
 
 @route("POST", "containers/create")

@@ -27,6 +27,7 @@ from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.surface.limits import LIMITS, Limits
 from minipaas.surface.server import Surface
+from minipaas.telemetry.telemetry import Telemetry
 from tests.registry.made import release
 
 SECRET = "hunter2-do-not-show"
@@ -70,6 +71,7 @@ class SmallControl:
     def __init__(self, data: Path, config: Config) -> None:
         self.registry = Registry.open(data / "registry.db")
         self.blobs = BlobStore(data, ballast=0)
+        self.telemetry = Telemetry(data)
         self.ingress = SmallIngress()
         self.engine = SmallEngine()
         self.config = config
@@ -174,6 +176,7 @@ async def small_box(tmp_path: Path, config: Config | None = None, limits: Limits
         yield SmallBox(control, surface, data)
     finally:
         await surface.close()
+        await control.telemetry.close()
         await control.registry.close()
 
 
