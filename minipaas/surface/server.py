@@ -93,7 +93,7 @@ class Surface:
         self.addresses = tuple((one.getsockname()[0], one.getsockname()[1]) for one in tcp)
         self._news = News(control.registry, lambda: control.observed, self._limits)
         hosts = {address for address, _ in (*listen, *self.addresses)}
-        context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts))
+        context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts), tls=tls is not None)
         self._runner = web.AppRunner(
             application(context),
             access_log=None,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 
 import pytest
 from kit.box import REPO
 
+from tests.e2e.books import block
+
+BUILD, SELFTEST = (shlex.split(line, comments=True) for line in block("README.md", "one-file").splitlines())
+"""What the README says to type."""
+
 
 @pytest.fixture(scope="session")
 def built() -> str:
     """`dist/minipaas`, current."""
-    _run("scripts/build")
-    return "dist/minipaas"
+    _run(*BUILD)
+    return SELFTEST[1]
 
 
 def _run(*words: str) -> None:
@@ -30,4 +36,4 @@ def _run(*words: str) -> None:
     ],
 )
 def test_the_binary_does_its_main_job(built: str, where: tuple[str, ...]) -> None:
-    _run("buildspec/selftest", *where, built)
+    _run(SELFTEST[0], *where, built)
