@@ -10,8 +10,9 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from minipaas.certs.keeper import Keeper
@@ -20,13 +21,14 @@ from minipaas.control.control import Control
 from minipaas.control.lock import DataLock
 from minipaas.engine.engine import Engine
 from minipaas.engine.socket import OwnService, find_socket
-from minipaas.ingress.ingress import Ingress
+from minipaas.ingress.ingress import Ingress, TlsDoor
 from minipaas.ingress.limits import Limits as IngressLimits
 from minipaas.ingress.listen import bind
 from minipaas.model.certificate import normal_name
 from minipaas.model.config import Config, TlsConfig, is_loopback, parse_listen
 from minipaas.model.errors import MinipaasError
 from minipaas.model.release import TrustedTime
+from minipaas.model.route import Route
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.surface.distribution import Distribution
@@ -46,7 +48,8 @@ FIRST_LOOK = 2.0
 DESCRIPTORS = 65536
 """Descriptors that the box asks for, where it may have as many."""
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
-DOOR, OTHER_DOOR = "0.0.0.0:80", "0.0.0.0:8080"
+DOORS = {"http": ("0.0.0.0:80", "0.0.0.0:8080"), "https": ("0.0.0.0:443", "0.0.0.0:8443")}
+"""Where apps answer when the operator did not say: the second where the first is taken or not allowed."""
 
 
 def serve(config: Config, data: Path) -> int:
@@ -83,8 +86,10 @@ async def _serve(config: Config, data: Path, listeners: Listeners) -> None:
         loop.add_signal_handler(signal.SIGHUP, control.reread)
         for address, port in control.ingress.addresses:
             log.info("apps   http://%s:%d", reachable(address), port)
+        for address, port in control.ingress.secure:
+            log.info("apps   https://%s:%d", reachable(address), port)
         for address, port in surface.addresses:
-            log.info("page   http://%s:%d", reachable(address), port)
+            log.info("page   %s://%s:%d", "http" if is_loopback(address) else "https", reachable(address), port)
         log.info("socket %s", data / "minipaas.sock")
         watching: asyncio.Task[None] | None = None
         interval = watchdog_interval(os.environ)
@@ -149,7 +154,9 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
             keeping = group.create_task(certificates.run(), name="certificates")
             stack.callback(keeping.cancel)
         await control.first_look(FIRST_LOOK)
-        await ingress.start((), ready=_doors(listeners, config))
+        await ingress.start(
+            (), ready=_doors(listeners, "http", config.ingress.http), tls=_tls_door(listeners, config, certificates)
+        )
         surface = Surface()
         stack.push_async_callback(surface.close)
         sockets = listeners.open("unix", [str(data / "minipaas.sock")], lambda path: unix_socket(Path(path)))
@@ -157,7 +164,8 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
             stack.callback((data / "minipaas.sock").unlink, missing_ok=True)
         sockets += listeners.open("api", config.api.listen, lambda text: tcp_socket(*parse_listen(text)))
         listeners.keep_used()
-        await surface.start(control, data / "minipaas.sock", (), ready=sockets)
+        tls = _api_tls(config, certificates)
+        await surface.start(control, data / "minipaas.sock", (), tls, ready=sockets)
         yield control, surface
 
 
@@ -193,20 +201,58 @@ class _News:
             self.listener.wake()
 
 
-def _doors(listeners: Listeners, config: Config) -> list[socket.socket]:
-    """Where the ingress listens: where the operator said; else on port 80 if that is allowed and free, else on 8080."""
+def _doors(listeners: Listeners, kind: str, wanted: Sequence[str]) -> list[socket.socket]:
+    """Where the ingress listens: where the operator said, else at the usual port, else at the other one."""
 
     def bind_one(text: str) -> socket.socket:
         return bind([parse_listen(text)], IngressLimits().backlog)[0]
 
-    if config.ingress.http or listeners.given("http"):
-        return listeners.open("http", config.ingress.http, bind_one)
-    if not listeners.has("http", OTHER_DOOR):
+    if wanted or listeners.given(kind):
+        return listeners.open(kind, wanted, bind_one)
+    usual, other = DOORS[kind]
+    if not listeners.has(kind, other):
         try:
-            return listeners.open("http", [DOOR], bind_one)
+            return listeners.open(kind, [usual], bind_one)
         except MinipaasError as error:
-            log.info("%s; using port 8080 instead", error.message)
-    return listeners.open("http", [OTHER_DOOR], bind_one)
+            log.info("%s; using port %s instead", error.message, other.rpartition(":")[2])
+    return listeners.open(kind, [other], bind_one)
+
+
+def _tls_door(listeners: Listeners, config: Config, certificates: Keeper | None) -> TlsDoor | None:
+    """Where and how apps answer with TLS; None: they don't."""
+    if certificates is None or not config.tls_on:
+        return None
+    tls = config.tls or TlsConfig()
+    return TlsDoor(
+        certificates=certificates,
+        ready=_doors(listeners, "https", config.ingress.https),
+        redirect=tls.redirect,
+        plain=frozenset(Route.parse(host).host for host in tls.plain),
+        hsts=int(tls.hsts),
+    )
+
+
+def _api_tls(config: Config, certificates: Keeper | None) -> ssl.SSLContext | None:
+    """How the API speaks beyond this machine; None: it doesn't."""
+    if certificates is None:
+        return None
+    api = config.api
+    beyond = [address for address, _ in map(parse_listen, api.listen) if not is_loopback(address)]
+    if not beyond:
+        return None
+    own = (Path(api.cert), Path(api.key or api.cert)) if api.cert else None
+    return certificates.listener(lambda: (*api.names, *(one for text in beyond for one in local_addresses(text))), own)
+
+
+def local_addresses(listen: str) -> list[str]:
+    """The addresses of this box that a listener answers at now; DHCP may change them."""
+    if listen not in ANYWHERE:
+        return [listen]
+    import psutil
+
+    family = socket.AF_INET if listen == ANYWHERE[0] else socket.AF_INET6
+    found = {one.address for many in psutil.net_if_addrs().values() for one in many if one.family == family}
+    return sorted(address for address in found if "%" not in address)
 
 
 def reachable(address: str) -> str:

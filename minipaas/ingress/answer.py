@@ -50,6 +50,11 @@ class Answer:
             return self._lines + b"Connection: close\r\n\r\n"
         return self.kept[:-2] + b"Connection: close\r\n\r\n"
 
+    def with_line(self, head: bytes, line: bytes) -> bytes:
+        """One of the heads above with one more line, unless the instance has said something of that name itself."""
+        name = b"\r\n" + line.partition(b":")[0].lower() + b":"
+        return head if name in self._lines.lower() else head[:-2] + line + b"\r\n"
+
     def switching(self) -> bytes:
         """The head of a 101."""
         return self._lines + b"Connection: Upgrade\r\nUpgrade: " + self.upgrade + b"\r\n\r\n"

@@ -40,8 +40,8 @@ class Client(Exchange):
 
     __slots__ = ("_origin", "_raw", "_scanned")
 
-    def __init__(self, core: Core, pin: Target | None = None) -> None:
-        super().__init__(core, pin)
+    def __init__(self, core: Core, pin: Target | None = None, *, secure: bool = False) -> None:
+        super().__init__(core, pin, secure=secure)
         self._origin = b""
         """The X-Forwarded-* lines that say who the client is."""
         self._raw = b""
@@ -59,7 +59,8 @@ class Client(Exchange):
         self.since = core.now
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
-        self._origin = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % address.encode()
+        scheme = b"https" if self.secure else b"http"
+        self._origin = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), scheme)
         if not room:
             self._refuse(pages.FULL)
 

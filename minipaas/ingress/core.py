@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from minipaas.ingress import pages
 from minipaas.ingress.client import Client
@@ -19,6 +22,17 @@ from minipaas.ingress.states import IDLE, patience_of
 from minipaas.ingress.table import RouteTable, Target
 from minipaas.ingress.upstream import Upstream
 from minipaas.model.route import Backend, RouteEntry
+
+if TYPE_CHECKING:
+    from minipaas.ingress.request import Request
+    from minipaas.ingress.tls import Secure
+
+
+class Moved(Struct, frozen=True):
+    """Clients without TLS are sent to `port`, except for routes whose host is in `plain`."""
+
+    port: int
+    plain: frozenset[str]
 
 
 class Core:
@@ -34,10 +48,16 @@ class Core:
         self.closing = False
         self.now = 0.0
         self.accepted = self.turned_away = self.refused = self.unrouted = 0
+        self.moved: Moved | None = None
+        """Where clients without TLS are sent."""
+        self.hsts = b""
+        """The Strict-Transport-Security line for answers over TLS."""
         self.loop: asyncio.AbstractEventLoop
         self._ticking: asyncio.TimerHandle | None = None
         self._patience = patience_of(limits)
         self._connecting: set[asyncio.Task[None]] = set()
+        self._shaking: dict[Secure, None] = {}
+        """Connections before the end of their handshake, the oldest first."""
         self._gone: asyncio.Future[None] | None = None
 
     # -- routes
@@ -50,13 +70,21 @@ class Core:
         for entry in entries:
             key = (entry.route, entry.app, entry.service)
             named.update(entry.backends)
-            targets.append(Target(entry, tuple(map(self.pool, entry.backends)), tallies.get(key) or Tally()))
+            moved = self.moved is not None and entry.route.host not in self.moved.plain
+            pools = tuple(map(self.pool, entry.backends))
+            targets.append(Target(entry, pools, tallies.get(key) or Tally(), moved=moved))
         self.table = RouteTable(targets)
         for backend, pool in tuple(self.pools.items()):
             if backend in named:
                 pool.retired = False
             elif not pool.retired:
                 pool.retire()
+
+    def location(self, request: Request) -> bytes:
+        """The same address with TLS."""
+        port = self.moved.port if self.moved is not None else 443
+        where = request.host if port == 443 else b"%b:%d" % (request.host, port)
+        return b"https://%b%b" % (where, request.forward.split(b" ", 2)[1])
 
     def pool(self, backend: Backend) -> Pool:
         """The pool of an instance; made when there is none."""
@@ -93,9 +121,7 @@ class Core:
 
     def joined(self, client: Client) -> bool:
         """A client connected; False when there is no room for it."""
-        if self._ticking is None:
-            self.now = self.loop.time()
-            self._ticking = self.loop.call_later(self.limits.tick, self._tick)
+        self._start_ticking()
         self.accepted += 1
         if len(self.clients) >= self.room:
             self._shed()
@@ -110,6 +136,18 @@ class Core:
         if not self.clients and self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
+    def shaking(self, one: Secure) -> None:
+        """A connection that is to speak TLS; when there are too many, the oldest of them has had its time."""
+        self._start_ticking()
+        one.since = self.now
+        if len(self._shaking) >= self.limits.handshakes:
+            next(iter(self._shaking)).expired()
+        self._shaking[one] = None
+
+    def shaken(self, one: Secure) -> None:
+        """Its handshake is over, whatever came of it."""
+        self._shaking.pop(one, None)
+
     def _shed(self) -> None:
         """Let the idle ones go, those silent longest first, to make room for a sixteenth."""
         idle = sorted((client for client in self.clients if client.idle), key=lambda client: client.since)
@@ -118,12 +156,21 @@ class Core:
 
     # -- time
 
+    def _start_ticking(self) -> None:
+        if self._ticking is None:
+            self.now = self.loop.time()
+            self._ticking = self.loop.call_later(self.limits.tick, self._tick)
+
     def _tick(self) -> None:
         self.now = now = self.loop.time()
         patience, send_gap = self._patience, self.limits.send_gap
         for client in tuple(self.clients):
             if now - client.since > (send_gap if client.stalled else patience[client.state]):
                 client.expired()
+        for one in tuple(self._shaking):
+            if now - one.since <= self.limits.handshake:
+                break
+            one.expired()
         idle = False
         for pool in tuple(self.pools.values()):
             for upstream in tuple(pool.idle):
@@ -131,13 +178,17 @@ class Core:
                     upstream.drop()
                 else:
                     idle = True
-        self._ticking = self.loop.call_later(self.limits.tick, self._tick) if self.clients or idle else None
+        self._ticking = (
+            self.loop.call_later(self.limits.tick, self._tick) if self.clients or self._shaking or idle else None
+        )
 
     # -- the end
 
     async def close(self, drain: float) -> None:
         """Let requests under way finish for `drain` seconds, then cut what is left."""
         self.closing = True
+        for one in tuple(self._shaking):
+            one.expired()
         for client in tuple(self.clients):
             if client.state == IDLE:
                 client.part()

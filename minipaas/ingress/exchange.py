@@ -31,6 +31,9 @@ _now = time.monotonic
 _JOIN = 16 * 1024
 """A body up to this size that is here already is copied behind the head, to be one write."""
 
+_CHALLENGE = b"/.well-known/acme-challenge/"
+"""Asked for over plain HTTP by who is about to sign a certificate (RFC 8555, section 8.3)."""
+
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends RST (socket(7))."""
 
@@ -57,6 +60,7 @@ class Exchange(asyncio.Protocol):
         "core",
         "left",
         "request",
+        "secure",
         "since",
         "stalled",
         "state",
@@ -64,8 +68,10 @@ class Exchange(asyncio.Protocol):
         "upstream",
     )
 
-    def __init__(self, core: Core, pin: Target | None = None) -> None:
+    def __init__(self, core: Core, pin: Target | None = None, *, secure: bool = False) -> None:
         self.core = core
+        self.secure = secure
+        """The client came with TLS."""
         self.transport: asyncio.Transport
         self.upstream: Upstream | None = None
         self.request = NOTHING
@@ -129,6 +135,9 @@ class Exchange(asyncio.Protocol):
         self._tried = ()
         if request.length:
             self._body = ChunkedBody() if request.length == CHUNKED else None
+        if target.moved and not self.secure and not request.path.startswith(_CHALLENGE):
+            self._page(pages.MOVED, core.location(request))
+            return
         pool = target.pick(core.now)
         if pool is None:
             self._page(pages.NO_BACKEND)
@@ -329,7 +338,7 @@ class Exchange(asyncio.Protocol):
         else:
             self._page(fault)
 
-    def _page(self, fault: Fault) -> None:
+    def _page(self, fault: Fault, location: bytes = b"") -> None:
         """Answer the present request ourselves."""
         request = self.request
         if self._target is not None:
@@ -337,7 +346,9 @@ class Exchange(asyncio.Protocol):
         keep = request.keep and not self.left and not self.core.closing and fault.code != pages.BAD_BODY.code
         self._leave()
         self._end()
-        page = pages.render(fault, fields=request.fields.block, close=not keep, head_only=request.head_only)
+        page = pages.render(
+            fault, fields=request.fields.block, close=not keep, head_only=request.head_only, location=location
+        )
         self.transport.write(page)
         if keep:
             self._settle()

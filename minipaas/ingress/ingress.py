@@ -10,19 +10,34 @@ import asyncio
 import socket
 from collections.abc import Collection, Sequence
 
+from msgspec import Struct
+
 from minipaas.ingress.client import Client
-from minipaas.ingress.core import Core
+from minipaas.ingress.core import Core, Moved
 from minipaas.ingress.counters import Tally, picture
 from minipaas.ingress.limits import Limits, connections_allowed
 from minipaas.ingress.listen import bind
-from minipaas.ingress.proof import ProofResult, ask
+from minipaas.ingress.proof import ProofResult, ask, blind
 from minipaas.ingress.table import Target
+from minipaas.ingress.tls import Certificates, Secure
 from minipaas.model.errors import MinipaasError
 from minipaas.model.route import Backend, Route, RouteEntry
 from minipaas.model.traffic import IngressCounters
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _READ_LIMIT = 128 * 1024
+
+
+class TlsDoor(Struct, frozen=True, kw_only=True):
+    """Where and how TLS is spoken. `plain`: hosts, as routes write them, that answer without it too."""
+
+    certificates: Certificates
+    listen: Sequence[tuple[str, int]] = ()
+    ready: Sequence[socket.socket] = ()
+    redirect: bool = True
+    plain: frozenset[str] = frozenset()
+    hsts: int = 0
+    """Seconds; 0: not said."""
 
 
 class Ingress:
@@ -37,25 +52,48 @@ class Ingress:
         self.secure: tuple[tuple[str, int], ...] = ()
         """Where it listens with TLS."""
 
-    async def start(self, listen: Sequence[tuple[str, int]], *, ready: Sequence[socket.socket] = ()) -> None:
+    async def start(
+        self,
+        listen: Sequence[tuple[str, int]],
+        *,
+        ready: Sequence[socket.socket] = (),
+        tls: TlsDoor | None = None,
+    ) -> None:
         """Listen on these (IP address, port) pairs; port 0 is any free one. And on sockets that are `ready`: they
-        listen already, and are closed at the end. Raises MinipaasError when one cannot be had, and then listens
-        nowhere."""
+        listen already, and are closed at the end. With `tls`, also there. Raises MinipaasError when one cannot be had,
+        and then listens nowhere."""
         core = self._core
         core.loop = asyncio.get_running_loop()
         core.room = connections_allowed(core.limits)
         sockets = [*ready, *bind(listen, core.limits.backlog)]
+        if tls is not None:
+            await self._start_tls(tls)
         for sock in sockets:
             server = await core.loop.create_server(lambda: Client(core), sock=sock, backlog=core.limits.backlog)
             self._servers.append(server)
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+
+    async def _start_tls(self, tls: TlsDoor) -> None:
+        core = self._core
+        sockets = [*tls.ready, *bind(tls.listen, core.limits.backlog)]
+        for sock in sockets:
+            server = await core.loop.create_server(
+                lambda: Secure(core, tls.certificates), sock=sock, backlog=core.limits.backlog
+            )
+            self._servers.append(server)
+        self.secure = tuple(sock.getsockname()[:2] for sock in sockets)
+        if tls.redirect and self.secure:
+            core.moved = Moved(self.secure[0][1], tls.plain)
+            core.swap(core.table.entries)
+        if tls.hsts:
+            core.hsts = b"Strict-Transport-Security: max-age=%d\r\n" % tls.hsts
 
     async def close(self, drain: float) -> None:
         """Accept nothing more, let requests under way end for at most `drain` seconds, close everything."""
         for server in self._servers:
             server.close()
         self._servers.clear()
-        self.addresses = ()
+        self.addresses = self.secure = ()
         await self._core.close(drain)
 
     # -- routes
@@ -125,25 +163,32 @@ class Ingress:
         return await ask(reader, writer, host, path, timeout)
 
     async def prove_route(self, route: Route, path: str, timeout: float) -> ProofResult:  # noqa: ASYNC109
-        """GET `path` (the route's prefix when `path` is outside of it) over the public listener, as a client would."""
-        if not self.addresses:
+        """GET `path` (the route's prefix when `path` is outside of it) over the public listener, as a client would:
+        with TLS where clients without it are sent away. Whose certificate is shown is not judged here."""
+        if not self.addresses and not self.secure:
             return ProofResult(False, None, f"GET {path}: the ingress is not listening")
         asked = self._address_of(route, path)
         if asked is None:
             return ProofResult(False, None, f"GET {path}: {route} is not in the route table")
-        host, path = asked
-        address, port = self.addresses[0]
+        host, path, moved = asked
+        secure = moved or not self.addresses
+        address, port = (self.secure if secure else self.addresses)[0]
         try:
             async with asyncio.timeout(timeout):
                 reader, writer = await asyncio.open_connection(
-                    _EVERYWHERE.get(address, address), port, limit=_READ_LIMIT
+                    _EVERYWHERE.get(address, address),
+                    port,
+                    limit=_READ_LIMIT,
+                    ssl=blind() if secure else None,
+                    server_hostname=host if secure else None,
                 )
         except OSError as error:
             return ProofResult(False, None, f"GET {path}: cannot reach {address}:{port}: {error.strerror or 'timeout'}")
         return await ask(reader, writer, host, path, timeout)
 
-    def _address_of(self, route: Route, path: str) -> tuple[str, str] | None:
-        """A host and path that the table gives to this route and to no narrower one."""
+    def _address_of(self, route: Route, path: str) -> tuple[str, str, bool] | None:
+        """A host and path that the table gives to this route and to no narrower one, and whether clients without TLS
+        are sent away there."""
         hosts = [_example_of(route.host)]
         if route.host == "*":
             hosts.append("minipaas-probe.invalid")
@@ -152,7 +197,7 @@ class Ingress:
             for candidate in (path, route.prefix) if inside else (route.prefix,):
                 target = self._core.table.lookup(host.encode(), candidate.partition("?")[0].encode())
                 if target is not None and target.entry.route == route:
-                    return host, candidate
+                    return host, candidate, target.moved
         return None
 
 

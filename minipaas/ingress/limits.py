@@ -30,10 +30,14 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Kept-alive connections to one instance."""
     attempts: int = 4
     """How often one request is tried on instances, first time included."""
+    handshakes: int = 1024
+    """TLS handshakes under way at once; beyond it the oldest is cut."""
     backlog: int = 1024
 
     keep_alive: float = 75.0
     """A client may be silent between two requests."""
+    handshake: float = 10.0
+    """From the connection to the end of the TLS handshake."""
     head_time: float = 15.0
     """From the first byte of a request to the end of its head; longer: 408."""
     body_gap: float = 30.0

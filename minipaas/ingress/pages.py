@@ -35,6 +35,12 @@ NO_TUNNEL = Fault(405, "request.connect", "Not a proxy for you", "CONNECT is not
 NO_EXPECTATION = Fault(
     417, "request.expect", "Cannot meet that expectation", "Only 100-continue can be expected.", "unknown expectation"
 )
+NEEDS_TLS = Fault(
+    400, "request.plain", "This port speaks HTTPS", "Please ask again with https:// before the address.", "plain HTTP"
+)
+MOVED = Fault(
+    308, "route.tls", "Only with HTTPS", "This address answers with https:// before it.", "it is sent to https", False
+)
 SLOW_HEAD = Fault(408, "request.slow", "Too slow", "The request took too long to arrive.", "slow request")
 SLOW_BODY = Fault(408, "request.slow_body", "Too slow", "The request's body took too long to arrive.", "slow body")
 LONG_TARGET = Fault(414, "request.target", "Address too long", "The address of the request is too long.", "long target")
@@ -95,11 +101,13 @@ FAULTS: dict[str, Fault] = {
     for fault in (
         *(BAD_HEAD, BAD_LENGTH, BAD_HOST, BAD_BODY, NO_TUNNEL, NO_EXPECTATION, SLOW_HEAD, SLOW_BODY, LONG_TARGET),
         *(LARGE_HEAD, NO_VERSION, UNKNOWN_ROUTE, NO_BACKEND, FULL, REFUSED, RESET, BAD_ANSWER, NO_CONNECT, NO_ANSWER),
+        *(NEEDS_TLS, MOVED),
     )
 }
 """By code, as the `X-Minipaas` field gives it."""
 
 _REASONS = {
+    308: "Permanent Redirect",
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
@@ -123,7 +131,7 @@ small{{opacity:.6}}</style></head>
 """
 
 
-def render(fault: Fault, *, fields: bytes = b"", close: bool, head_only: bool = False) -> bytes:
+def render(fault: Fault, *, fields: bytes = b"", close: bool, head_only: bool = False, location: bytes = b"") -> bytes:
     """A whole answer. `fields` is the request's head as far as it is known: it decides between HTML, JSON and text."""
     match = _ACCEPT.search(b"\r\n" + fields)
     accept = match[1].lower() if match else b""
@@ -145,10 +153,12 @@ def render(fault: Fault, *, fields: bytes = b"", close: bool, head_only: bool = 
         "Cache-Control: no-store",
         f"X-Minipaas: {fault.code}",
     ]
+    if location:
+        lines.append(f"Location: {location.decode('latin-1')}")
     if fault.status == 503:
         lines.append("Retry-After: 2")
     if fault.status == 405:
         lines.append("Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
     if close:
         lines.append("Connection: close")
-    return "\r\n".join((*lines, "", "")).encode() + (b"" if head_only else content)
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if head_only else content)

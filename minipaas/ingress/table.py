@@ -17,12 +17,14 @@ from minipaas.model.route import RouteEntry
 class Target:
     """A route with the pools of the instances that answer it."""
 
-    __slots__ = ("_turn", "entry", "pools", "tally")
+    __slots__ = ("_turn", "entry", "moved", "pools", "tally")
 
-    def __init__(self, entry: RouteEntry, pools: tuple[Pool, ...], tally: Tally) -> None:
+    def __init__(self, entry: RouteEntry, pools: tuple[Pool, ...], tally: Tally, *, moved: bool = False) -> None:
         self.entry = entry
         self.pools = pools
         self.tally = tally
+        self.moved = moved
+        """Clients without TLS are sent to the same address with TLS."""
         self._turn = 0
 
     def pick(self, now: float, tried: tuple[Pool, ...] = ()) -> Pool | None:

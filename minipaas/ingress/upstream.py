@@ -185,6 +185,8 @@ class Upstream(asyncio.Protocol):
             head = answer.to_head_request(keep)
         else:
             head = answer.kept if keep else answer.closing(client.request.old)
+        if client.secure and self.core.hsts:
+            head = answer.with_line(head, self.core.hsts)
         body = len(data) - end
         if length == body:
             client.transport.write(data if head is answer.raw else head + data[end:])

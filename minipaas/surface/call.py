@@ -17,8 +17,6 @@ from minipaas.surface.access import Caller
 from minipaas.surface.limits import Limits
 from minipaas.surface.news import News
 from minipaas.surface.ports import ControlPort
-from minipaas.surface.refusals import Refusals
-from minipaas.surface.sessions import Sessions
 
 PATH_PATTERNS = {
     "app": r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
@@ -27,10 +25,6 @@ PATH_PATTERNS = {
     "file": r"[a-zA-Z0-9._/-]{1,80}",
 }
 """What a segment of a path may be, by its name in the table; anything else is a 404."""
-
-
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-"""What to type for an address that stands for all."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -68,19 +62,14 @@ class Context:
         news: News,
         listen: tuple[tuple[str, int], ...],
         hosts: frozenset[str],
-        *,
-        tls: bool = False,
     ) -> None:
         self.control = control
         self.limits = limits
         self.news = news
         self.listen = listen
         """Where the API is bound on TCP."""
-        self.tls = tls
         self.hosts = hosts
         """Names and addresses under which this box may be asked on TCP, beside loopback."""
-        self.sessions = Sessions(limits)
-        self.refusals = Refusals(control.registry, limits)
         self.streams = 0
         """Event streams open now."""
         self._names: dict[str, Release] = {}
@@ -88,13 +77,6 @@ class Context:
     @property
     def registry(self) -> Registry:
         return self.control.registry
-
-    @property
-    def pages(self) -> tuple[str, ...]:
-        """Addresses of the page that a person can open."""
-        scheme = "https" if self.tls else "http"
-        hosts = [(ANYWHERE.get(host, host), port) for host, port in self.listen]
-        return tuple(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host, port in hosts)
 
     async def release(self, digest: str | None) -> Release | None:
         """A release by digest, remembered; None for None and for one that the registry no longer knows."""

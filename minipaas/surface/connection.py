@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SOCKET_NAME = "minipaas.sock"
 DEFAULT_PORT = 7070
+CA_VARIABLE = "MINIPAAS_CA"
+"""A PEM file: https boxes are believed when this CA signed their certificate, and else not."""
 _SOCKADDR_MAX = 100
 """A Unix socket path longer than this may not fit into sockaddr_un (108 bytes)."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -194,9 +196,21 @@ def connection(address: Address, connect: float, timeout: float) -> http.client.
 
 
 def _tls() -> ssl.SSLContext:
+    """Raises Invalid for a CA that cannot be read."""
     import ssl
 
-    return ssl.create_default_context()
+    named = os.environ.get(CA_VARIABLE)
+    try:
+        return ssl.create_default_context(cafile=named or None)
+    except (OSError, ssl.SSLError) as error:
+        why = (
+            error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "there is no PEM certificate"
+        )
+        raise Invalid(
+            f"cannot use the CA in {named}: {why}",
+            hint="name a PEM file with --ca or MINIPAAS_CA; a box gives its own with: minipaas certs ca",
+            code="cli.ca",
+        ) from None
 
 
 def late(address: Address, seconds: float) -> Unreachable:
@@ -231,11 +245,12 @@ def unreachable(address: Address, error: Exception, timeout: float) -> MinipaasE
             code="box.name",
         )
     if type(error).__name__ == "SSLCertVerificationError":
-        why = getattr(error, "verify_message", "") or str(error)
+        return _untrusted(address, error)
+    if type(error).__name__ == "SSLError":
         return Unreachable(
-            f"cannot trust {address}: {why}",
-            hint="name the CA that signed its certificate: SSL_CERT_FILE=ca.pem minipaas …",
-            code="box.certificate",
+            f"cannot reach {address}: it does not speak TLS as we do",
+            hint=f"is it an http box? --to http://{address.host}:{address.port} works on its own machine",
+            code="box.tls",
         )
     if isinstance(error, http.client.RemoteDisconnected | ConnectionError | http.client.IncompleteRead):
         why = "it closed the connection without an answer"
@@ -248,3 +263,19 @@ def unreachable(address: Address, error: Exception, timeout: float) -> MinipaasE
         hint="try again; if it stays so: journalctl -u minipaas on the box",
         code="box.broken",
     )
+
+
+def _untrusted(address: Address, error: Exception) -> Unreachable:
+    """A certificate that was not believed, by what is wrong with it (X509_V_ERR_…, openssl-verification-options(1))."""
+    code = getattr(error, "verify_code", 0)
+    if code in (9, 10):  # not yet valid, expired
+        hint = "compare the clocks, here and on the box; there: minipaas certs"
+    elif code in (62, 64):  # another host, another address
+        hint = "use an address that it is for, or on the box write this one into [api] names or listen; minipaas certs"
+    else:
+        hint = (
+            "give the CA of the box, fetched by a way that you trust: "
+            f"ssh {address.host} minipaas certs ca > ca.pem, then add: --ca ca.pem"
+        )
+    why = getattr(error, "verify_message", "") or str(error)
+    return Unreachable(f"cannot trust {address}: {why}", hint=hint, code="box.certificate")

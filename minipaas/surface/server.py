@@ -6,7 +6,6 @@ What always holds: closing ends event streams first, so that nobody waits for th
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import ssl
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from minipaas.model.config import is_loopback
 from minipaas.model.errors import Refused
 from minipaas.surface.call import Context
 from minipaas.surface.continuing import expect
@@ -62,11 +62,12 @@ class Surface:
         ready: Sequence[socket.socket] = (),
     ) -> None:
         """Answer on the socket and on each (address, port), or on sockets that are `ready`, TCP or Unix: they listen
-        already, and are closed at the end. A Unix one among them stands for `socket_path`. Raises Refused for the LAN
-        without TLS, Conflict when a place is taken, MinipaasError when it cannot be listened on."""
+        already, and are closed at the end. A Unix one among them stands for `socket_path`. `tls` is spoken beyond
+        loopback, and there alone. Raises Refused for the LAN without TLS, Conflict when a place is taken, MinipaasError
+        when it cannot be listened on."""
         tcp = [one for one in ready if one.family != socket.AF_UNIX]
         for address, port in (*listen, *(one.getsockname()[:2] for one in tcp)):
-            if tls is None and not _is_loopback(address):
+            if tls is None and not is_loopback(address):
                 raise Refused(
                     f"cannot listen on {address}:{port}: beyond this machine the API needs TLS",
                     hint='keep [api] listen = ["127.0.0.1:7070"] and come in by: ssh -L 7070:127.0.0.1:7070 HOST',
@@ -92,8 +93,8 @@ class Surface:
         tcp = [one for one in self._sockets if one.family != socket.AF_UNIX]
         self.addresses = tuple((one.getsockname()[0], one.getsockname()[1]) for one in tcp)
         self._news = News(control.registry, lambda: control.observed, self._limits)
-        hosts = {address for address, _ in (*listen, *self.addresses)}
-        context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts), tls=tls is not None)
+        hosts = {address for address, _ in (*listen, *self.addresses)} | set(control.config.api.names)
+        context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts))
         self._runner = web.AppRunner(
             application(context),
             access_log=None,
@@ -107,7 +108,7 @@ class Surface:
             self._sockets.append(unix_socket(socket_path))
             self._socket_path = socket_path
         for one in self._sockets:
-            secure = None if one.family == socket.AF_UNIX else tls
+            secure = None if one.family == socket.AF_UNIX or is_loopback(one.getsockname()[0]) else tls
             await web.SockSite(self._runner, one, backlog=BACKLOG, ssl_context=secure).start()
 
     async def close(self) -> None:
@@ -122,10 +123,3 @@ class Surface:
         if self._socket_path is not None:
             await asyncio.to_thread(self._socket_path.unlink, missing_ok=True)
             self._socket_path = None
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"

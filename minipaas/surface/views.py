@@ -62,6 +62,8 @@ async def survey(call: Call) -> Survey:
     trouble = [message("box.disk", free=human_bytes(disk.free))] if disk.tight else []
     if call.control.trouble:
         trouble.append(message("box.trouble", why=call.control.trouble))
+    if call.control.certificates is not None:
+        trouble += [message("box.certificate", what=one) for one in call.control.certificates.troubles()]
     facts = [status.AppFact(one.view.name, one.view.state, one.need) for one in told]
     return Survey(
         well=not trouble and not any(one.need for one in told),
@@ -219,9 +221,11 @@ def route_url(call: Call, route: Route) -> str:
     if route.host.startswith("*."):
         return ""
     host = call.host if route.host == "*" else route.host
-    ports = [port for _, port in call.control.ingress.addresses]
-    port = "" if not ports or ports[0] == 80 else f":{ports[0]}"
-    return f"http://{f'[{host}]' if ':' in host else host}{port}{route.prefix}"
+    ingress = call.control.ingress
+    scheme, usual = ("https", 443) if ingress.secure else ("http", 80)
+    ports = [port for _, port in ingress.secure or ingress.addresses]
+    port = "" if not ports or ports[0] == usual else f":{ports[0]}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}{port}{route.prefix}"
 
 
 async def app_urls(call: Call, app: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class OtherCa:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.root = self._sign(self.name, self.key.public_key(), at(2026, 1, 1), 3650, ca=True)
+        self.pem = pem(self.root)
 
     def _sign(self, subject, public, now, days, *, names=(), ca=False) -> x509.Certificate:  # type: ignore[no-untyped-def]
         begin = datetime.datetime.fromtimestamp(now, datetime.UTC)

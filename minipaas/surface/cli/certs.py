@@ -41,8 +41,15 @@ def certs(ctx: click.Context, to: str | None, as_json: bool) -> None:
 @certs.command("ca")
 @to_option
 def authority(to: str | None) -> None:
-    """Print the root certificate of the box's own CA. Who trusts it, trusts every name that this box answers for."""
-    sys.stdout.write(Box.at(to).root().decode())
+    """Print the root certificate of the box's own CA, and on stderr its fingerprint, to be compared. Who trusts it
+    believes every name that this box answers for."""
+    import hashlib
+    import ssl
+
+    pem = Box.at(to).root().decode()
+    sys.stdout.write(pem)
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    print(f"sha256:{digest}", file=sys.stderr)
 
 
 @certs.command("reload")

@@ -20,6 +20,7 @@ from minipaas.surface.cli.main import COMMANDS, SECTIONS, cli
 ENVIRONMENT = (
     ("MINIPAAS_HOST", "The box that commands talk to, as --to."),
     ("MINIPAAS_TOKEN", "The token for it, where the way in is not the Unix socket."),
+    ("MINIPAAS_CA", "A PEM file, as --ca: the CA that signed the certificate of an https box."),
     ("MINIPAAS_DATA", "The data directory, as --data."),
     ("MINIPAAS_DEBUG", "Set to anything: an error also shows where in the program it happened."),
     ("CONTAINER_HOST", "Podman's socket, as for podman(1)."),
@@ -138,7 +139,7 @@ def markdown() -> str:
         for entry in entries():
             if entry.path[0] in commands:
                 parts.append(
-                    f"\n### {entry.title}\n\n`{entry.title} {entry.usage}`\n\n" + "\n\n".join(entry.paragraphs)
+                    f"\n### {entry.title}\n\n    {entry.title} {entry.usage}\n\n" + "\n\n".join(entry.paragraphs)
                 )
                 parts.append(
                     "\n" + "".join(f"\n- `{how}`: {what}" for how, what in entry.options) + "\n" * bool(entry.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -9,15 +10,25 @@ import click
 
 from minipaas.model.errors import Invalid, Refused
 from minipaas.surface.cli.show import on_terminal
+from minipaas.surface.connection import CA_VARIABLE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 TO_HELP = "The box: unix:///path, http://host:port or https://host:port. Default: MINIPAAS_HOST, else this machine's."
 
 
+CA_HELP = "Believe https boxes whose certificate this CA signed, and no others. Default: MINIPAAS_CA."
+
+
 def to_option(command: F) -> F:
-    """`--to URL`, as the parameter `to: str | None`."""
-    return click.option("--to", metavar="URL", help=TO_HELP)(command)
+    """`--to URL`, as the parameter `to: str | None`; and `--ca FILE`, which goes to where connections are made."""
+    ca = click.option("--ca", metavar="FILE", help=CA_HELP, expose_value=False, callback=_believe)
+    return click.option("--to", metavar="URL", help=TO_HELP)(ca(command))
+
+
+def _believe(_: click.Context, __: click.Parameter, file: str | None) -> None:
+    if file is not None:
+        os.environ[CA_VARIABLE] = file
 
 
 def json_option(command: F) -> F:
@@ -36,11 +47,6 @@ def app_and_service(name: str) -> tuple[str, str | None]:
     if not app or (slash and not service):
         raise Invalid(f"cannot read {name!r}: it is not APP or APP/SERVICE", code="cli.name")
     return app, service or None
-
-
-def dry_run_option(command: F) -> F:
-    """`--dry-run`, as the parameter `dry_run: bool`."""
-    return click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")(command)
 
 
 def sure(question: str, yes: bool) -> None:

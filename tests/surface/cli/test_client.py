@@ -296,7 +296,33 @@ def test_a_certificate_that_nobody_vouches_for(boxes, certificate):
     with pytest.raises(Unreachable) as gone:
         at(tls_box(boxes, certificate)).get("/apps", dict)
     assert gone.value.code == "box.certificate"
-    assert "SSL_CERT_FILE" in gone.value.hint
+    assert "--ca ca.pem" in gone.value.hint
+
+
+def test_a_certificate_that_a_named_ca_vouches_for(boxes, certificate, monkeypatch):
+    fake = tls_box(boxes, certificate)
+    fake.answers["GET /api/v1/apps"] = (200, {"apps": []})
+    monkeypatch.setenv("MINIPAAS_CA", str(certificate))
+    assert at(fake).get("/apps", dict) == {"apps": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file"), ("nonsense", "no PEM certificate"), ("", "no PEM")]
+)
+def test_a_ca_that_is_none(boxes, certificate, monkeypatch, tmp_path, content, why):
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("MINIPAAS_CA", str(file))
+    with pytest.raises(Invalid, match=why) as refused:
+        at(tls_box(boxes, certificate)).get("/apps", dict)
+    assert refused.value.code == "cli.ca"
+
+
+def test_https_to_a_box_that_speaks_http(boxes):
+    with pytest.raises(Unreachable) as gone:
+        Box(Address.parse(boxes.tcp().url.replace("http:", "https:"))).get("/apps", dict)
+    assert gone.value.code == "box.tls"
 
 
 # -- event streams --------------------------------------------------------------------------------------------------
