@@ -31,6 +31,9 @@ openssl                         openssl
 groff                           groff-base
 zstd                            zstd
 curl                            curl
+jq                              jq
+sqlite3                         sqlite3
+mosquitto_pub                   mosquitto-clients
 objdump                         binutils
 systemd-socket-activate         systemd
 gcc                             gcc

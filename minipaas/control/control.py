@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from minipaas.certs.keeper import Keeper
 from minipaas.control.execute import Executor, ImageSource
+from minipaas.control.foresight import volumes_of
 from minipaas.control.garbage import Garbage
 from minipaas.control.intake import Intake
 from minipaas.control.reconcile import Looked, Reconciler
@@ -133,9 +134,12 @@ class Control:
         return change
 
     async def remove(self, app: str, *, purge: bool, actor: str, origin: str) -> Change:
-        """Begin to remove an app; its volumes too if `purge`."""
+        """Begin to remove an app; its volumes too if `purge`, also those that an earlier removal has left."""
         try:
-            change = await self.registry.remove(app, purge=purge, actor=actor, origin=origin, now=time.time())
+            leftovers = bool(volumes_of(app, self.observed))
+            change = await self.registry.remove(
+                app, purge=purge, leftovers=leftovers, actor=actor, origin=origin, now=time.time()
+            )
         except MinipaasError as error:
             await self._audit_refusal(actor, "remove", app, origin, error, app)
             raise

@@ -76,6 +76,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"(network|volume) is being used", "engine.in_use", ""),
     (r"name .{0,120} is already in use", "engine.name_taken", ""),
     (r"image not known|no such image", "engine.no_image", ""),
+    # also with status 500: removed while Podman was answering for it
+    (r"no such container|no container with name or id", "engine.missing", ""),
     (
         r"executable file .{0,80}not found|exec: .{0,200}no such file",
         "engine.no_command",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -26,6 +27,8 @@ class ApiConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cert: str = ""
     """PEM files for the listeners beyond loopback; empty: a certificate of this box's own CA."""
     key: str = ""
+    local: Literal["read", "deploy", "admin"] = "read"
+    """What anyone on this machine may do over loopback without a token; read: look, and see no logs."""
 
 
 class IngressConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

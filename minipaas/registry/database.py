@@ -93,6 +93,18 @@ class Database:
                 if not (isinstance(failure, NoSpace) and any(rescue() for rescue in rescues)):
                     raise failure from error
 
+    def rehearse(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` would give; nothing of it stays. On the writer's thread only. Raises NoSpace, MinipaasError."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                return work(self._writer)
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise registry_failure(error, "write", self.path) from error
+
     async def keep_copy(self) -> bool:
         """Renew the safety copy if it is a day old; returns whether it was."""
         return await self._on(self._read_thread, lambda: _daily_copy(self._reader, self.path))

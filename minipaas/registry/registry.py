@@ -23,6 +23,7 @@ from minipaas.registry.audit import AuditRow
 from minipaas.registry.database import Database
 from minipaas.registry.journal import JournalRow
 from minipaas.registry.news import News
+from minipaas.registry.rehearsal import Rehearsal
 from minipaas.registry.releases import ReleaseRow
 from minipaas.registry.schema import Schema
 from minipaas.registry.tokens import Token
@@ -45,6 +46,7 @@ class Registry:
 
     def __init__(self, database: Database, box_id: str, version: int) -> None:
         self.box_id = box_id
+        self.rehearse = Rehearsal(database)
         self._database = database
         self._news = News(version)
         self._generation = 0
@@ -139,11 +141,15 @@ class Registry:
             lambda db: requests.rollback(db, app, to, actor=actor, origin=origin, now=now), apps=True
         )
 
-    async def remove(self, app: str, *, purge: bool, actor: str, origin: str, now: float) -> Change:
+    async def remove(
+        self, app: str, *, purge: bool, leftovers: bool = False, actor: str, origin: str, now: float
+    ) -> Change:
         """Begin to remove an app: `requests.remove`."""
-        return await self._write(
-            lambda db: requests.remove(db, app, purge=purge, actor=actor, origin=origin, now=now), apps=True
-        )
+
+        def work(db: Connection) -> Change:
+            return requests.remove(db, app, purge=purge, leftovers=leftovers, actor=actor, origin=origin, now=now)
+
+        return await self._write(work, apps=True)
 
     async def restart(self, app: str, service: str | None, *, actor: str, origin: str, now: float) -> Change:
         """Begin to restart an app or one service of it: `requests.restart`."""

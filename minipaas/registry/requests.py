@@ -110,10 +110,13 @@ def rollback(db: Connection, app: str, to: str | None, *, actor: str, origin: st
     return change
 
 
-def remove(db: Connection, app: str, *, purge: bool, actor: str, origin: str, now: float) -> Change:
+def remove(
+    db: Connection, app: str, *, purge: bool, leftovers: bool = False, actor: str, origin: str, now: float
+) -> Change:
     """Begin to remove an app, with `purge` its volumes too. Asked again while it goes on, it is the same change.
+    `leftovers`: there are volumes of it, so with `purge` also an app that was removed before is removed again.
     Raises Missing(app.missing)."""
-    pointers = apps.get(db, app)
+    pointers = apps.ensure(db, app) if purge and leftovers else apps.get(db, app)
     change = changes.active(db, app)
     if change is None or change.kind is not ChangeKind.REMOVE or change.purge != purge:
         change = changes.begin(

@@ -2,12 +2,18 @@
 
     Unix socket, peer is root or the user of this process   admin
     Unix socket, anybody else                               nothing without a token
-    TCP on loopback, no token                               OPEN: reads; never secrets, environment values or logs
-    TCP elsewhere, no token                                 nothing
+    TCP on loopback, no token                               OPEN: reads; never secrets, environment values or logs;
+                                                            with `[api] local = "deploy"` or `"admin"` that role
+    TCP elsewhere, no token                                 nothing but to sign in
     a token                                                 its role: read < deploy < admin
+    a browser that has signed in (`sessions`)               the role of its token, or of the socket's user
 
-A token comes as `Authorization: Bearer SECRET` (RFC 6750), or, so that a browser can show the page, as the password of
-Basic authentication (RFC 7617), which only reads. A token that is not known is refused even where none is needed.
+A token comes as `Authorization: Bearer SECRET` (RFC 6750), as the password of Basic authentication (RFC 7617), which
+only reads, or was given on the sign-in page, which leaves a session cookie (RFC 6265bis: HttpOnly, SameSite=Strict, and
+Secure over TLS). A token that is not known is refused even where none is needed.
+
+What a browser sends by itself proves nothing: what comes with a session, and every form, also needs the session's own
+secret (`check_csrf`).
 
 TCP requests also need a `Host` that names this box, because a page of a stranger may point its own name at 127.0.0.1
 (DNS rebinding), and may only change things when no other site's page sent them (`Sec-Fetch-Site`, `Origin`).
@@ -20,6 +26,7 @@ import binascii
 import ipaddress
 import os
 import pwd
+import secrets
 import socket
 import struct
 from collections.abc import Collection, Mapping
@@ -31,6 +38,7 @@ from msgspec import Struct
 
 from minipaas.model.errors import Forbidden
 from minipaas.registry.registry import Registry
+from minipaas.surface.sessions import Session, Sessions
 from minipaas.surface.wire import Role
 
 _RANK = {None: 0, Role.READ: 1, Role.DEPLOY: 2, Role.ADMIN: 3}
@@ -41,6 +49,8 @@ _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104
 class Access(Enum):
     """What a row of the table asks of the caller."""
 
+    DOOR = "door"
+    """Anyone who reaches the port: to sign in."""
     OPEN = "open"
     """Anyone on this machine."""
     READ = "read"
@@ -53,6 +63,7 @@ class Access(Enum):
     def explained(self) -> str:
         """In a sentence, for the documentation."""
         return {
+            Access.DOOR: "Anyone who reaches the port: to sign in.",
             Access.OPEN: "Anyone on this machine; from elsewhere any token.",
             Access.READ: "The socket, or a token for read, deploy or admin.",
             Access.DEPLOY: "The socket, or a token for deploy or admin.",
@@ -74,9 +85,15 @@ class Caller(Struct, frozen=True, kw_only=True):
     """On this machine, as far as the connection tells: OPEN needs no token."""
     reads_only: bool = False
     """Came with a password that a browser sends by itself."""
+    session: Session | None = None
+    """The signed-in browser that it is."""
+    local: bool = False
+    """The role is what `[api] local` gives to anyone on this machine."""
 
     def may(self, access: Access, *, signed_uploads: bool = False) -> bool:
         """Whether this caller has that access."""
+        if access is Access.DOOR:
+            return True
         if access is Access.OPEN:
             return self.near or self.role is not None
         if access is Access.UPLOAD and signed_uploads:
@@ -89,8 +106,8 @@ class Caller(Struct, frozen=True, kw_only=True):
         return self.may(Access.READ)
 
 
-async def identify(request: web.Request, registry: Registry) -> Caller:
-    """Who sends this request. Raises Forbidden for a token that is not known."""
+async def identify(request: web.Request, registry: Registry, sessions: Sessions, local: str) -> Caller:
+    """Who sends this request. `local`: `[api] local`. Raises Forbidden for a token that is not known."""
     sock = request.transport.get_extra_info("socket") if request.transport is not None else None
     if sock is None:
         raise Forbidden("cannot answer: the connection is gone")
@@ -104,17 +121,68 @@ async def identify(request: web.Request, registry: Registry) -> Caller:
         caller = Caller(actor="anonymous", origin=f"tcp {peer}", role=None, near=near)
     secret, basic = _secret(request.headers)
     if secret is None:
-        return caller
+        return await _without_token(request, caller, registry, sessions, local)
     token = await registry.token(secret)
     if token is None:
-        raise Forbidden(
-            "cannot accept the token: it is not one of this box, or was revoked",
-            hint="make a new one on the box: minipaas token new NAME --role deploy",
-            code="api.credentials",
-        )
+        raise unknown_token("accept the token")
     return Caller(
         actor=f"token {token.name}", origin=caller.origin, role=Role(token.role), near=caller.near, reads_only=basic
     )
+
+
+async def _without_token(
+    request: web.Request, caller: Caller, registry: Registry, sessions: Sessions, local: str
+) -> Caller:
+    """By the session, else by what `local` allows to anyone near."""
+    if caller.origin == "socket":
+        return caller
+    given = request.cookies.get(cookie_name(request.secure))
+    if given:
+        session = await sessions.find(given, caller.origin, registry, click=not _refresh(request))
+        if session is not None:
+            offer = session.offer
+            return Caller(actor=offer.actor, origin=caller.origin, role=offer.role, near=caller.near, session=session)
+    if caller.near and local != Role.READ:
+        return Caller(actor="anonymous", origin=caller.origin, role=Role(local), near=True, local=True)
+    return caller
+
+
+def _refresh(request: web.Request) -> bool:
+    """Whether an open page asks by itself, because there is news."""
+    headers = request.headers
+    return headers.get("HX-Target") == "main" or headers.get("Accept") == "text/event-stream"
+
+
+def unknown_token(what: str) -> Forbidden:
+    """The refusal of a token that is not of this box."""
+    return Forbidden(
+        f"cannot {what}: it is not one of this box, or was revoked",
+        hint="make a new one on the box: minipaas token new NAME --role deploy",
+        code="api.credentials",
+    )
+
+
+def cookie_name(secure: bool) -> str:
+    """Over TLS with the prefix that no other host can set (RFC 6265bis, 4.1.3.2)."""
+    return "__Host-minipaas" if secure else "minipaas_session"
+
+
+def check_csrf(caller: Caller, method: str, given: str, sessions: Sessions, *, form: bool) -> None:
+    """Refuse a change by a session, or by any form of a browser, that does not bring the secret of its page."""
+    if method in _SAFE or caller.origin == "socket":
+        return
+    if caller.session is not None:
+        wanted = caller.session.csrf
+    elif form and (caller.role is None or caller.local):
+        wanted = sessions.open_csrf
+    else:
+        return
+    if not secrets.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
+        raise Forbidden(
+            "cannot do that: the page is older than your sign-in, or the request is not from it",
+            hint="load the page again, then try once more",
+            code="page.csrf",
+        )
 
 
 def require(caller: Caller, access: Access, method: str, *, signed_uploads: bool) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from minipaas.model.config import is_loopback
 from minipaas.model.errors import Invalid, Missing
 from minipaas.model.release import Release
 from minipaas.registry.registry import Registry
@@ -17,6 +18,8 @@ from minipaas.surface.access import Caller
 from minipaas.surface.limits import Limits
 from minipaas.surface.news import News
 from minipaas.surface.ports import ControlPort
+from minipaas.surface.refusals import Refusals
+from minipaas.surface.sessions import Sessions
 
 PATH_PATTERNS = {
     "app": r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
@@ -25,6 +28,10 @@ PATH_PATTERNS = {
     "file": r"[a-zA-Z0-9._/-]{1,80}",
 }
 """What a segment of a path may be, by its name in the table; anything else is a 404."""
+
+
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""What to type for an address that stands for all."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -70,6 +77,8 @@ class Context:
         """Where the API is bound on TCP."""
         self.hosts = hosts
         """Names and addresses under which this box may be asked on TCP, beside loopback."""
+        self.sessions = Sessions(limits)
+        self.refusals = Refusals(control.registry, limits)
         self.streams = 0
         """Event streams open now."""
         self._names: dict[str, Release] = {}
@@ -77,6 +86,16 @@ class Context:
     @property
     def registry(self) -> Registry:
         return self.control.registry
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """Addresses of the page that a person can open."""
+        found = []
+        for address, port in self.listen:
+            host = ANYWHERE.get(address, address)
+            scheme = "http" if is_loopback(address) else "https"
+            found.append(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+        return tuple(found)
 
     async def release(self, digest: str | None) -> Release | None:
         """A release by digest, remembered; None for None and for one that the registry no longer knows."""

@@ -31,6 +31,18 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A reader who takes nothing for so long is let go."""
     refusals_per_minute: int = 60
     """Refused requests that get an audit row; beyond that they are only logged."""
+    sessions: int = 200
+    """Signed-in browsers; of more, the one used longest ago is signed out."""
+    session_idle: float = 2 * 3600.0
+    """Without a click."""
+    session_life: float = 12 * 3600.0
+    links: int = 20
+    """Links that sign in and wait to be used."""
+    link_life: float = 120.0
+    sign_ins_per_minute: int = 10
+    """From one address, failed ones."""
+    peers: int = 1024
+    """Addresses whose tries are counted."""
     shutdown: float = 5.0
     """Requests under way when the surface closes."""
     names: int = 512

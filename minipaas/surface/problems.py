@@ -41,6 +41,7 @@ STATUS_BY_CODE = {
     "api.expect": 417,
     "api.broken_off": 400,
     "api.busy": 503,
+    "page.slow_down": 429,
     "upload.busy": 503,
     "upload.too_large": 413,
     "upload.cut": 400,
@@ -95,6 +96,6 @@ def answer(error: MinipaasError) -> web.Response:
     response = web.Response(status=status, body=to_json(problem(error)), content_type="application/json")
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="minipaas"'
-    if status == 503:
-        response.headers["Retry-After"] = "5"
+    if status in (429, 503):
+        response.headers["Retry-After"] = "60" if status == 429 else "5"
     return response

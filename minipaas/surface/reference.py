@@ -22,9 +22,19 @@ On the socket the peer's user decides: root and the user of the box may do every
 only reads, and never sees secrets, environment values or logs. Requests on TCP need a `Host` that names this box, and
 change nothing when the page of another site sent them.
 
-    curl --unix-socket /var/lib/minipaas/minipaas.sock http://box/api/v1/apps
-    curl -T shop.bundle -H "Authorization: Bearer $MINIPAAS_TOKEN" http://127.0.0.1:7070/api/v1/bundles
-    curl -N http://127.0.0.1:7070/api/v1/changes/1/events
+<!-- prepare
+examples/hello/prepare
+minipaas key new release.key
+minipaas trust new --key release.key.pub -o root.json
+minipaas trust add root.json
+minipaas bundle build examples/hello -o shop.bundle --key release.key --root root.json
+MINIPAAS_TOKEN=$(minipaas token new docs --role deploy --json | jq -r .secret)
+-->
+```sh
+curl --unix-socket /var/lib/minipaas/minipaas.sock http://box/api/v1/apps
+curl -T shop.bundle -H "Authorization: Bearer $MINIPAAS_TOKEN" http://127.0.0.1:7070/api/v1/bundles
+curl -N http://127.0.0.1:7070/api/v1/changes/1/events
+```
 
 Times are Unix seconds, sizes bytes, digests `sha256:<hex>`. Query parameters that are not listed are refused.
 """

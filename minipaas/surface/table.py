@@ -12,11 +12,24 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.model.metrics import AppSeries, HostSeries, Summary
+from minipaas.model.spec import MAX_REPLICAS
 from minipaas.surface import wire, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import Handler, Query
-from minipaas.surface.handlers import apps, box, bundles, certificates, changes, metrics, tokens, trust
+from minipaas.surface.handlers import (
+    apps,
+    box,
+    bundles,
+    certificates,
+    changes,
+    metrics,
+    page_links,
+    previews,
+    tokens,
+    trust,
+)
 from minipaas.surface.limits import LIMITS
+from minipaas.surface.pages import sign_in
 from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
 from minipaas.surface.pages.box import box as box_page
@@ -38,6 +51,8 @@ class Row(Struct, frozen=True, kw_only=True):
     query: tuple[Query, ...] = ()
     request: type | None = None
     """A wire struct; `bytes` for a body that is taken as it is."""
+    form: type[Struct] | None = None
+    """The fields of a browser's form; it must bring the secret of its page (`access.check_csrf`)."""
     streams_in: bool = False
     """The handler itself reads the body."""
     errors: tuple[int, ...] = ()
@@ -63,7 +78,7 @@ class Row(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not isinstance(self.access, Access):
             raise TypeError(f"{self.method} {self.path}: access is missing")
-        if self.method != "GET" and self.access is Access.OPEN:
+        if self.method != "GET" and (self.access is Access.OPEN or (self.access is Access.DOOR and not self.form)):
             raise TypeError(f"{self.method} {self.path}: what changes something is not open")
         if not self.summary.endswith("."):
             raise TypeError(f"{self.method} {self.path}: the summary is missing")
@@ -173,6 +188,28 @@ TABLE: tuple[Row, ...] = (
         response=wire.Accepted,
         status=202,
         errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/preview",
+        access=Access.DEPLOY,
+        handler=previews.one,
+        summary="What a rollback, removal, restart or scaling would do now: the very steps, and what pauses.",
+        query=(
+            Query(name="what", summary="Of what.", pattern="rollback|remove|restart|scale", default="restart"),
+            Query(name="to", summary="For a rollback: the version or digest.", pattern=".{1,128}"),
+            Query(name="volumes", summary="For a removal: its volumes too.", kind=bool, default=False),
+            Query(name="service", summary="For a restart or scaling: this service.", pattern=_NAME),
+            Query(
+                name="replicas",
+                summary="For a scaling: how many; as many as the release says when left out.",
+                kind=int,
+                minimum=0,
+                maximum=MAX_REPLICAS,
+            ),
+        ),
+        response=wire_plan.PlanPreview,
+        errors=(404, 409, 422),
     ),
     Row(
         method="GET",
@@ -362,6 +399,16 @@ TABLE: tuple[Row, ...] = (
         errors=(404,),
     ),
     Row(
+        method="POST",
+        path=f"{V1}/page-links",
+        access=Access.READ,
+        handler=page_links.add,
+        summary="Make a link that signs one browser in as you, once, within two minutes.",
+        response=wire.PageLink,
+        status=201,
+        errors=(409,),
+    ),
+    Row(
         method="GET",
         path=f"{V1}/openapi.json",
         access=Access.OPEN,
@@ -412,8 +459,36 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         method="GET",
+        path="/sign-in",
+        access=Access.DOOR,
+        handler=sign_in.show,
+        summary="Sign a browser in: a form for a token, or by a link of `minipaas page`.",
+        response="text/html",
+    ),
+    Row(
+        method="POST",
+        path="/sign-in",
+        access=Access.DOOR,
+        handler=sign_in.enter,
+        summary="Sign a browser in with a token.",
+        form=sign_in.SignIn,
+        response="text/html",
+        errors=(400, 413, 415, 429),
+    ),
+    Row(
+        method="POST",
+        path="/sign-out",
+        access=Access.DOOR,
+        handler=sign_in.leave,
+        summary="Sign a browser out.",
+        form=sign_in.SignOut,
+        response="text/html",
+        errors=(400, 413, 415),
+    ),
+    Row(
+        method="GET",
         path="/static/{file}",
-        access=Access.OPEN,
+        access=Access.DOOR,
         handler=static,
         summary="Style, scripts and their licences.",
         response="*/*",

@@ -417,6 +417,17 @@ class NewToken(Struct, frozen=True, kw_only=True):
     secret: str
 
 
+class PageLink(Struct, frozen=True, kw_only=True):
+    """A link that signs one browser in."""
+
+    path: str
+    """To be opened on an address of the page; it holds a secret."""
+    pages: tuple[str, ...]
+    """Addresses of the page, `http://127.0.0.1:7070`."""
+    seconds: int
+    """How long it is good for."""
+
+
 class Healthz(Struct, frozen=True, kw_only=True):
     """The process answers, and its registry can be read."""
 

@@ -5,12 +5,12 @@ The rules of `wire` hold here too.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from minipaas.model.change import ChangeKind
+from minipaas.model.outlook import Fate
 from minipaas.model.spec import MAX_REPLICAS
 from minipaas.surface.wire import ReleaseView
 from minipaas.surface.wire_history import ReleaseDiff
@@ -42,19 +42,7 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     """Once the change has ended: what was replaced is drained, stopped and removed."""
 
 
-class Fate(StrEnum):
-    """What becomes of a service."""
-
-    NEW = "new"
-    KEPT = "kept"
-    """Its instances stay as they are."""
-    SCALED = "scaled"
-    """More or fewer of the same."""
-    REPLACED = "replaced"
-    GONE = "gone"
-
-
-class ServiceOutlook(Struct, frozen=True, kw_only=True):
+class ServiceForecast(Struct, frozen=True, kw_only=True):
     """What will become of one service."""
 
     name: str
@@ -81,7 +69,7 @@ class PlanPreview(Struct, frozen=True, kw_only=True):
     serving: str | None
     """Version of the release that serves now."""
     steps: tuple[PlannedStep, ...]
-    services: tuple[ServiceOutlook, ...]
+    services: tuple[ServiceForecast, ...]
     volumes_kept: tuple[str, ...]
     """Podman's names of them."""
     volumes_deleted: tuple[str, ...]

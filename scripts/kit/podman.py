@@ -25,6 +25,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from kit.roots import entering, into
+
 CAP_SYS_RESOURCE = 24
 PREFIX = "minipaas-podman-"
 START_SECONDS = 30.0
@@ -68,10 +70,13 @@ def _capable(bit: int) -> bool:
 
 
 class PrivatePodman:
-    """`with PrivatePodman() as podman:` starts it and takes it down, whatever happens in between."""
+    """`with PrivatePodman() as podman:` starts it and takes it down, whatever happens in between.
 
-    def __init__(self, directory: Path | None = None) -> None:
-        if shutil.which("podman") is None:
+    With `rootfs`, it is the Podman of another system (kit.roots), which sees of this one `directory` alone.
+    """
+
+    def __init__(self, directory: Path | None = None, rootfs: Path | None = None) -> None:
+        if rootfs is None and shutil.which("podman") is None:
             raise PodmanError(
                 "cannot start a private Podman: there is no podman on this machine; apt-get install podman"
             )
@@ -84,6 +89,7 @@ class PrivatePodman:
         self.conf.write_text(containers_conf(self.directory))
         self.socket = self.directory / "podman.sock"
         self.url = f"unix://{self.socket}"
+        self._rootfs = rootfs
         self._service: subprocess.Popen[bytes] | None = None
         self._holder: subprocess.Popen[bytes] | None = None
 
@@ -136,9 +142,20 @@ class PrivatePodman:
         networks = self.directory / "run-networks"
         networks.mkdir()
         shared = "/run/containers/networks"
-        script = f'mkdir -p {shared} && mount --bind "$0" {shared} && echo && exec tail -f "$1"'
+        enter = f"{entering(self._rootfs, self.directory)}\n" if self._rootfs else ""
+        script = f'{enter}mkdir -p {shared} && mount --bind "$0" {shared} && echo && exec tail -f "$1"'
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", script, str(networks), str(self.directory / HOLDS)],
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                script,
+                str(networks),
+                str(self.directory / HOLDS),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -187,6 +204,11 @@ class PrivatePodman:
         if self._holder is not None:
             self._holder.wait(10)
 
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """Words that run a command where this Podman runs."""
+        return into(self._holder.pid) if self._holder else ()
+
     def _local(self) -> list[str]:
         return podman_inside(self.directory, self._holder.pid if self._holder else None)
 
@@ -198,8 +220,7 @@ class PrivatePodman:
 
 def podman_inside(directory: Path, holder: int | None) -> list[str]:
     """A podman command that stays inside one directory and, while it is held, inside its mount namespace."""
-    enter = ["nsenter", f"--mount=/proc/{holder}/ns/mnt"] if holder else []
-    return [*enter, "podman", "--root", f"{directory}/root", "--runroot", f"{directory}/run"]
+    return [*(into(holder) if holder else ()), "podman", "--root", f"{directory}/root", "--runroot", f"{directory}/run"]
 
 
 def ping(path: Path) -> bool:

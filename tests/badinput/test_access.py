@@ -12,7 +12,7 @@ from tests.badinput.conftest import trust
 from tests.badinput.live import Answer, LiveBox, told
 from tests.badinput.shop import author, forge, fresh
 
-MUTATIONS = [row for row in TABLE if row.method not in ("GET", "HEAD")]
+MUTATIONS = [row for row in TABLE if row.method not in ("GET", "HEAD") and row.access is not Access.DOOR]
 IDS = [f"{row.method} {row.path}" for row in MUTATIONS]
 BODIES = {
     "/api/v1/bundles": lambda: fresh().build(),
@@ -74,7 +74,7 @@ def test_with_a_token_of_somewhere_else(door: LiveBox, row: Row) -> None:
     shut(door, row, {"Authorization": "Bearer mp_of_somewhere_else"}, 401, "api.credentials")
 
 
-@pytest.mark.parametrize("row", MUTATIONS, ids=IDS)
+@pytest.mark.parametrize("row", [row for row in MUTATIONS if row.access is not Access.READ], ids=lambda row: row.path)
 def test_with_a_token_of_too_low_a_role(door: LiveBox, row: Row) -> None:
     held = "deploy" if row.access is Access.ADMIN else "read"
     bearer = {"Authorization": f"Bearer {secret(door, held)}"}

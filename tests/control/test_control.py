@@ -269,3 +269,19 @@ async def test_scaling_up_and_down_and_back_to_what_the_release_says(started: Ru
         assert change.state is ChangeState.DONE
         await started.until(lambda count=count: len(started.running()) == count)
         assert (await started.get())[0] == (200 if count else 503)
+
+
+async def test_volumes_that_a_removal_kept_can_be_deleted_later(started: RunningBox) -> None:
+    who = {"actor": "test", "origin": "test"}
+    await started.deploy(toml(extra='volumes = { data = "/data" }'))
+    await started.ended(await started.control.remove("shop", purge=False, **who))
+    await started.until(lambda: not started.fake.containers)
+    await started.until(lambda: "minipaas-shop.data" in started.control.observed.volumes)
+    with pytest.raises(Missing):
+        await started.control.remove("shop", purge=False, **who)
+    change = await started.ended(await started.control.remove("shop", purge=True, **who))
+    assert change.state is ChangeState.DONE
+    await started.until(lambda: not started.control.observed.volumes)
+    assert (await started.control.registry.desired()).apps == ()
+    with pytest.raises(Missing):
+        await started.control.remove("shop", purge=True, **who)

@@ -12,6 +12,7 @@ from pathlib import Path
 from kit.box import REPO, Author, Box, Program, fetch, wait_for
 from kit.podman import PrivatePodman
 
+from tests.e2e.books import block
 from tests.e2e.hello import HOST, SLOW_START, HelloBundles
 from tests.e2e.load import Load
 
@@ -143,6 +144,10 @@ def test_stops_politely(box: Box, hello: HelloBundles) -> None:
 
 
 def test_the_demo() -> None:
+    assert [line.split()[0] for line in block("README.md", "two-commands").splitlines()] == [
+        "scripts/demo",
+        "scripts/test",
+    ]
     ran = subprocess.run(
         [str(REPO / "scripts/demo"), "--once"], capture_output=True, text=True, timeout=900, check=False
     )

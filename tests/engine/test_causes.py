@@ -41,3 +41,5 @@ def test_the_sentence_in_an_answer() -> None:
     assert len(podman_text(b"x" * 10_000)) <= MAX_ERROR_TEXT
     assert "HTTP 502" in explain("start web", podman_text(b""), 502).message
     assert explain("start web", "no such container", 404).code == "engine.missing"
+    raced = "container 4db8f4a2c4e2 does not exist in database: no such container"
+    assert explain("inspect web", raced, 500).code == "engine.missing"

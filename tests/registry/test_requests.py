@@ -454,6 +454,18 @@ async def test_a_removed_app_stays_desired_until_it_is_forgotten(registry: Regis
         await accept(registry, release(2))
 
 
+async def test_what_a_removed_app_left_can_be_removed_later(registry: Registry) -> None:
+    await serve(registry, release(1))
+    gone = await registry.remove("shop", purge=False, **WHO, now=1.0)
+    await registry.save_change(msgspec.structs.replace(gone, state=ChangeState.DONE, ended=2.0), forget_app=True)
+    for purge, leftovers in ((False, True), (True, False)):
+        with pytest.raises(Missing):
+            await registry.remove("shop", purge=purge, leftovers=leftovers, **WHO, now=3.0)
+    change = await registry.remove("shop", purge=True, leftovers=True, **WHO, now=4.0)
+    [app] = (await registry.desired()).apps
+    assert (app.change, app.serving, change.purge) == (change, None, True)
+
+
 async def test_removing_twice_is_one_removal_unless_more_is_asked(registry: Registry) -> None:
     await serve(registry, release(1))
     first = await registry.remove("shop", purge=False, **WHO, now=1.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -163,6 +164,13 @@ class SmallBox:
             secret = await self.registry.add_token(name, role, 1.0, actor="test", origin="test")
             headers["Authorization"] = f"Bearer {secret}"
         return aiohttp.ClientSession(self.url, headers=headers)
+
+
+async def csrf_of(session: aiohttp.ClientSession) -> str:
+    """The secret that the forms of a page carry for this visitor; empty for who is refused."""
+    async with session.get("/sign-in", allow_redirects=False) as response:
+        found = re.search(r'name="csrf" value="([^"]+)"', await response.text())
+    return found[1] if found else ""
 
 
 @contextlib.asynccontextmanager

@@ -101,8 +101,12 @@ async def test_beyond_loopback_nothing_is_told_without_a_token(box: SmallBox, tm
             headers = {"Authorization": f"Bearer {secret}"}
             async with session.get("/api/v1/apps", ssl=False, headers=headers) as known:
                 assert known.status == 200
-            async with session.get("/", ssl=False, headers={"Accept": "text/html"}) as browser:
-                assert browser.headers["WWW-Authenticate"].startswith("Basic")
+            async with session.get("/box", ssl=False, headers={"Accept": "text/html"}) as browser:
+                assert browser.url.path_qs == "/sign-in?next=/box"
+                text = await browser.text()
+                assert 'name="token"' in text
+                assert box.registry.box_id not in text, "a stranger learns nothing of the box"
+                assert "sse-connect" not in text
     finally:
         await other.close()
 

@@ -7,7 +7,8 @@ import click
 from minipaas.model.errors import Invalid
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.follow import conclude, follow, line_of
-from minipaas.surface.cli.options import app_and_service, box_options, json_option, sure
+from minipaas.surface.cli.options import app_and_service, box_options, dry_run_option, json_option, sure
+from minipaas.surface.cli.outlook import ask, show
 from minipaas.surface.cli.show import (
     Cell,
     ago,
@@ -146,8 +147,9 @@ def _instance_row(instance: InstanceView) -> list[Cell]:
     "with :// in it: the box, as for other commands.",
 )
 @click.option("--no-wait", is_flag=True, help="Return as soon as it has begun.")
+@dry_run_option
 @json_option
-def rollback(app: str, targets: tuple[str, ...], no_wait: bool, as_json: bool) -> None:
+def rollback(app: str, targets: tuple[str, ...], no_wait: bool, dry_run: bool, as_json: bool) -> None:
     """Go back to an earlier release that this box still has. Needs no network."""
     urls = [target for target in targets if "://" in target]
     versions = [target for target in targets if "://" not in target]
@@ -155,6 +157,9 @@ def rollback(app: str, targets: tuple[str, ...], no_wait: bool, as_json: bool) -
         raise Invalid("cannot roll back: --to takes one version and one box", code="cli.rollback")
     box = Box.at(urls[0] if urls else None)
     request = RollbackRequest(to=versions[0] if versions else None)
+    if dry_run:
+        show(ask(box, app, what="rollback", to=request.to), as_json)
+        return
     accepted = box.call("POST", f"/apps/{segment(app)}/rollback", Accepted, request)
     finish(box, accepted, no_wait, as_json, f"{app} {accepted.version} serves")
 
@@ -164,16 +169,27 @@ def rollback(app: str, targets: tuple[str, ...], no_wait: bool, as_json: bool) -
 @click.option("--volumes", is_flag=True, help="Also delete its volumes and all data in them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as it has begun.")
+@dry_run_option
 @box_options
-def remove(app: str, volumes: bool, yes: bool, no_wait: bool, to: str | None, as_json: bool) -> None:
-    """Stop an app and take it off the box. Its volumes stay, unless --volumes."""
+def remove(app: str, volumes: bool, yes: bool, no_wait: bool, dry_run: bool, to: str | None, as_json: bool) -> None:
+    """Stop an app and take it off the box. Its volumes stay, unless --volumes.
+
+    With --volumes also an app that was removed before: what it left behind is deleted then.
+    """
     box = Box.at(to)
-    path = f"/apps/{segment(app)}"
-    box.raw("GET", path)
-    data = "AND DELETE ITS VOLUMES with all data in them" if volumes else "and keep its volumes"
+    query = {"volumes": "true" if volumes else None}
+    preview = ask(box, app, what="remove", **query)
+    if dry_run:
+        show(preview, as_json)
+        return
+    data = "and keep its volumes"
+    if volumes:
+        data = f"AND DELETE ITS VOLUMES with all data in them ({', '.join(preview.volumes_deleted) or 'it has none'})"
     sure(f"Remove {app} from {box.address} {data}?", yes)
-    accepted = box.call("DELETE", path, Accepted, query={"volumes": "true" if volumes else None})
+    accepted = box.call("DELETE", f"/apps/{segment(app)}", Accepted, query=query)
     finish(box, accepted, no_wait, as_json, f"{app} is removed")
+    if preview.volumes_kept and not as_json and not no_wait:
+        print(f"  kept: {', '.join(preview.volumes_kept)}; to delete them: minipaas remove {app} --volumes")
 
 
 def finish(box: Box, accepted: Accepted, no_wait: bool, as_json: bool, done: str) -> None:

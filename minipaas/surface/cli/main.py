@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "logs": ("apps:logs", "The last lines that an app wrote."),
         "certs": ("certs:certs", "The certificates of a box."),
+        "page": ("page:page", "Open the status page, signed in as you."),
         "token": ("access:token", "Who may use the API over TCP."),
         "audit": ("access:audit", "Who did what to this box."),
     },

@@ -139,7 +139,7 @@ def markdown() -> str:
         for entry in entries():
             if entry.path[0] in commands:
                 parts.append(
-                    f"\n### {entry.title}\n\n    {entry.title} {entry.usage}\n\n" + "\n\n".join(entry.paragraphs)
+                    f"\n### {entry.title}\n\n`{entry.title} {entry.usage}`\n\n" + "\n\n".join(entry.paragraphs)
                 )
                 parts.append(
                     "\n" + "".join(f"\n- `{how}`: {what}" for how, what in entry.options) + "\n" * bool(entry.options)

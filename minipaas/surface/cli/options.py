@@ -49,6 +49,11 @@ def app_and_service(name: str) -> tuple[str, str | None]:
     return app, service or None
 
 
+def dry_run_option(command: F) -> F:
+    """`--dry-run`, as the parameter `dry_run: bool`."""
+    return click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")(command)
+
+
 def sure(question: str, yes: bool) -> None:
     """Ask on a terminal, unless `--yes`. Raises Refused for a no, Invalid when there is nobody to ask."""
     if yes:

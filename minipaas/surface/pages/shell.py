@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -40,11 +41,11 @@ def by_script(request: web.Request) -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
-async def render(call: Call, template: str, *, status: int = 200, **values: Any) -> web.Response:
-    """A page in the reader's language. Every template also gets:
+async def render(call: Call, template: str, *, status: int = 200, live: bool = True, **values: Any) -> web.Response:
+    """A page in the reader's language. `live`: it is shown anew when there is news. Every template also gets:
 
-    `t` (the catalogue), `lang`, `box` (facts), `path`, `here` (this address), `switch(language)` (this address in
-    another language), `version` (of the news), `may(access)`, `caller`, `layout`.
+    `t` (the catalogue), `lang`, `box` (facts; None for strangers), `path`, `here` (this address), `switch(language)`
+    (this address in another language), `version` (of the news), `may(access)`, `csrf` (for forms), `caller`, `layout`.
     """
     request = call.request
     language = language_of(request)
@@ -53,13 +54,15 @@ async def render(call: Call, template: str, *, status: int = 200, **values: Any)
         environment(language)
         .get_template(template)
         .render(
-            box=await facts(call),
+            box=await facts(call) if call.caller.may(Access.OPEN) else None,
             version=version,
             path=request.path,
             here=str(request.rel_url.without_query_params("lang")),
             switch=lambda tag: str(request.rel_url.update_query(lang=tag)),
             caller=call.caller,
             may=lambda access: call.caller.may(Access(access)),
+            csrf=call.caller.session.csrf if call.caller.session else call.context.sessions.open_csrf,
+            live=live,
             layout="part.html" if by_script(request) else "page.html",
             **values,
         )
@@ -69,6 +72,14 @@ async def render(call: Call, template: str, *, status: int = 200, **values: Any)
     if request.query.get("lang") in LANGUAGES:
         response.set_cookie(LANGUAGE_COOKIE, language, max_age=LANGUAGE_KEPT, httponly=True, samesite="Lax", path="/")
     return response
+
+
+def to_sign_in(request: web.Request) -> web.Response:
+    """Where those go who may not even look."""
+    where = f"/sign-in?next={quote(request.path, safe='/')}"
+    if by_script(request):
+        return web.Response(status=401, headers={"HX-Redirect": where, "Cache-Control": "no-store"})
+    return web.Response(status=303, headers={"Location": where, "Cache-Control": "no-store"})
 
 
 def error_page(request: web.Request, error: MinipaasError) -> str:

@@ -17,8 +17,9 @@ import pytest
 
 from minipaas.model.change import ChangeKind, ChangeState
 from minipaas.model.observed import HealthState, InstanceState
+from minipaas.model.outlook import Fate
 from minipaas.model.typed import to_json
-from minipaas.surface import wire
+from minipaas.surface import wire, wire_plan
 from minipaas.surface.cli.main import run
 
 
@@ -307,6 +308,34 @@ class Views:
 
     def apps(self, *apps: wire.AppView) -> wire.Apps:
         return wire.Apps(well=True, sentence="Everything is well.", apps=apps)
+
+    def preview(self, kind: ChangeKind = ChangeKind.REMOVE, **given: Any) -> wire_plan.PlanPreview:
+        steps = (("drain web", False), ("stop web #1 (the app is removed)", False), ("remove web-1", True))
+        plain: dict[str, Any] = {
+            "app": "shop",
+            "kind": kind,
+            "version": None,
+            "serving": "1.4.2",
+            "steps": tuple(wire_plan.PlannedStep(kind="Step", title=title, after=after) for title, after in steps),
+            "services": (
+                wire_plan.ServiceForecast(
+                    name="web", fate=Fate.GONE, before=2, after=0, pauses=False, why="", at_most=None
+                ),
+                wire_plan.ServiceForecast(
+                    name="db",
+                    fate=Fate.REPLACED,
+                    before=1,
+                    after=1,
+                    pauses=True,
+                    why="it holds a volume",
+                    at_most=720.0,
+                ),
+            ),
+            "volumes_kept": (),
+            "volumes_deleted": (),
+            "at_most": 600.0,
+        }
+        return wire_plan.PlanPreview(**plain | given)
 
     def accepted(self, **given: Any) -> wire.Accepted:
         plain: dict[str, Any] = {

@@ -135,22 +135,24 @@ def test_a_change_that_ends_badly_fails_with_its_reason(box, views, minipaas, st
 
 
 def test_remove_asks_and_here_nobody_can_answer(box, views, minipaas):
-    box.answers["GET /api/v1/apps/shop"] = (200, views.app())
+    box.answers["GET /api/v1/apps/shop/preview"] = (200, views.preview())
     done = minipaas("remove", "shop")
     assert done.code == 2
     assert "--yes" in done.err
-    assert box.requests() == ["GET /api/v1/apps/shop"]
+    assert box.requests() == ["GET /api/v1/apps/shop/preview"]
 
 
 @pytest.mark.parametrize(("args", "query"), [([], {}), (["--volumes"], {"volumes": "true"})])
 def test_remove(box, views, minipaas, args, query):
-    box.answers["GET /api/v1/apps/shop"] = (200, views.app())
+    kept = () if args else ("minipaas-shop.data",)
+    box.answers["GET /api/v1/apps/shop/preview"] = (200, views.preview(volumes_kept=kept))
     box.answers["DELETE /api/v1/apps/shop"] = (202, views.accepted(version=None))
     box.answers["GET /api/v1/changes/7/events"] = views.story(kind=ChangeKind.REMOVE, version=None)
     done = minipaas("remove", "shop", "--yes", *args)
     assert (done.code, done.err) == (0, "")
     assert "shop is removed" in done.out
     assert next(seen.query for seen in box.seen if seen.method == "DELETE") == query
+    assert ("kept: minipaas-shop.data; to delete them: minipaas remove shop --volumes" in done.out) == bool(kept)
 
 
 def test_remove_what_is_not_there_does_not_even_ask(box, minipaas):

@@ -64,6 +64,7 @@ def shop(box, views):
     box.answers["GET /api/v1/apps"] = (200, views.apps(views.app()))
     box.answers["GET /api/v1/apps/shop"] = (200, views.app())
     box.answers["GET /api/v1/box"] = (200, views.box())
+    box.answers["GET /api/v1/apps/shop/preview"] = (200, views.preview())
     box.answers["DELETE /api/v1/apps/shop"] = (202, views.accepted(version=None))
     steps = [views.step(1, "drain web"), views.step(2, "stop web #1 (removed)", ok=False, detail="slow")]
     box.answers["GET /api/v1/changes/7/events"] = views.story(*steps, kind=ChangeKind.REMOVE, version=None)
