@@ -48,9 +48,57 @@ def append(
     db.execute("DELETE FROM audit WHERE id <= ?", ((cursor.lastrowid or 0) - AUDIT_KEPT,))
 
 
-def page(db: Connection, limit: int, before: int | None) -> list[AuditRow]:
-    """The newest rows first, at most `limit`, older than row `before` if that is given."""
-    rows = db.execute(
-        "SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?", (2**63 - 1 if before is None else before, limit)
-    )
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which rows. None: any."""
+
+    actor: str | None = None
+    """A part of it, in any case."""
+    action: str | None = None
+    """All of it, or what stands before its dot: `token` finds `token.add`."""
+    app: str | None = None
+    refused: bool | None = None
+    """True: what was refused or failed. False: what was done."""
+    since: float | None = None
+    """Unix seconds, included."""
+    until: float | None = None
+    """Unix seconds, not included."""
+    before: int | None = None
+    """Only rows with a lower id."""
+
+    @property
+    def conditions(self) -> list[tuple[str, tuple[object, ...]]]:
+        """SQL, with the values that go into it."""
+        asked: list[tuple[str, tuple[object, ...]]] = []
+        if self.before is not None:
+            asked.append(("id < ?", (self.before,)))
+        if self.actor is not None:
+            asked.append(("instr(lower(actor), lower(?)) > 0", (self.actor,)))
+        if self.action is not None:
+            asked.append(("(action = ? OR substr(action, 1, length(?) + 1) = ? || '.')", (self.action,) * 3))
+        if self.app is not None:
+            asked.append(("app = ?", (self.app,)))
+        if self.refused is not None:
+            asked.append((f"{'' if self.refused else 'NOT '}({_REFUSED})", ()))
+        if self.since is not None:
+            asked.append(("at >= ?", (self.since,)))
+        if self.until is not None:
+            asked.append(("at < ?", (self.until,)))
+        return asked
+
+
+ANY = Wanted()
+_REFUSED = "action = 'refused' OR result LIKE 'refused:%' OR result LIKE 'failed:%'"
+
+
+def page(db: Connection, limit: int, wanted: Wanted = ANY) -> list[AuditRow]:
+    """The newest rows first, at most `limit`."""
+    conditions = wanted.conditions
+    where = f"WHERE {' AND '.join(sql for sql, _ in conditions)}" if conditions else ""
+    values = [value for _, given in conditions for value in given]
+    rows = db.execute(f"SELECT * FROM audit {where} ORDER BY id DESC LIMIT ?", (*values, limit))  # noqa: S608
     return [AuditRow(**dict(row)) for row in rows]
+
+
+def actions(db: Connection) -> list[str]:
+    """Every action that there is a row of, in the order of the alphabet."""
+    return [row[0] for row in db.execute("SELECT DISTINCT action FROM audit ORDER BY action")]

@@ -19,7 +19,7 @@ from minipaas.model.change import Change, ChangeState, Desired
 from minipaas.model.observed import Note
 from minipaas.model.release import Floor, Release
 from minipaas.registry import apps, audit, changes, journal, news, notes, releases, requests, tokens, trust
-from minipaas.registry.audit import AuditRow
+from minipaas.registry.audit import ANY, AuditRow, Wanted
 from minipaas.registry.database import Database
 from minipaas.registry.journal import JournalRow
 from minipaas.registry.news import News
@@ -296,9 +296,13 @@ class Registry:
             news_worthy=False,
         )
 
-    async def audit_log(self, limit: int, before: int | None = None) -> list[AuditRow]:
-        """The newest rows first, older than row `before` if given."""
-        return await self._database.read(lambda db: audit.page(db, limit, before))
+    async def audit_log(self, limit: int, wanted: Wanted = ANY) -> list[AuditRow]:
+        """The newest rows first."""
+        return await self._database.read(lambda db: audit.page(db, limit, wanted))
+
+    async def audit_actions(self) -> list[str]:
+        """What sorts of things the audit log tells of."""
+        return await self._database.read(audit.actions)
 
     async def add_token(self, name: str, role: str, now: float, *, actor: str, origin: str) -> str:
         """Make a token; returns its secret, which is not kept. Raises Invalid, Conflict(token.exists)."""

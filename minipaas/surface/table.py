@@ -18,6 +18,7 @@ from minipaas.surface.access import Access
 from minipaas.surface.call import Handler, Query
 from minipaas.surface.handlers import (
     apps,
+    audit,
     box,
     bundles,
     certificates,
@@ -361,12 +362,9 @@ TABLE: tuple[Row, ...] = (
         method="GET",
         path=f"{V1}/audit",
         access=Access.READ,
-        handler=box.audit,
+        handler=audit.listing,
         summary="Who did what, when, from where, with what result; the newest first.",
-        query=(
-            _limit(100),
-            Query(name="before", summary="Only rows before this id.", kind=int, minimum=1, maximum=10**15),
-        ),
+        query=(_limit(100), *audit.FILTER),
         response=wire.Audit,
     ),
     Row(

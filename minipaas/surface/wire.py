@@ -380,6 +380,8 @@ class AuditView(Struct, frozen=True, kw_only=True):
     subject: str
     origin: str
     result: str
+    app: str | None = None
+    """Which it was about, where that is known."""
 
 
 class Audit(Struct, frozen=True, kw_only=True):

@@ -200,3 +200,16 @@ async def test_the_audit_is_read_in_pages(box: SmallBox) -> None:
     assert len(first.rows) == 2
     assert ids == sorted(set(ids), reverse=True)
     assert {row.action for row in rest.rows} >= {"deploy"}
+
+
+async def test_the_audit_is_asked_for_a_part_of_it(box: SmallBox) -> None:
+    await serve(box.registry, release(1), 100.0)
+    await box.registry.audit(
+        actor="token ci", action="deploy", subject="a bundle", origin="tcp", result="refused: x: y", now=200.0
+    )
+    refused = await get(box, "/api/v1/audit?result=refused&actor=CI&action=deploy&since=150&until=201", Audit, "read")
+    assert [(row.actor, row.at) for row in refused.rows] == [("token ci", 200.0)]
+    done = await get(box, "/api/v1/audit?app=shop&result=done&until=150", Audit, "read")
+    assert {row.app for row in done.rows} == {"shop"}
+    async with await box.remote("read") as session, session.get("/api/v1/audit?result=maybe") as response:
+        assert response.status == 400

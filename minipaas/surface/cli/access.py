@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from minipaas.surface.cli.options import box_options
+from minipaas.surface.cli.options import box_options, moment
 from minipaas.surface.cli.show import on_terminal, print_json, print_table, stamp
 from minipaas.surface.client import Box, segment
 from minipaas.surface.wire import Audit, NewToken, Role, TokenRequest, Tokens
@@ -63,11 +63,38 @@ def revoke(name: str, to: str | None, as_json: bool) -> None:
 @click.command()
 @click.option("-n", "limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
 @click.option("--before", type=int, metavar="ID", help="Older than this row.")
+@click.option("--actor", metavar="TEXT", help="Only by whom this is a part of the name.")
+@click.option("--action", metavar="WORD", help="Only this action: deploy, token, token.add, refused.")
+@click.option("--app", metavar="APP", help="Only what was about this app.")
+@click.option("--result", type=click.Choice(["done", "refused"]), help="Only what was done, or what was not.")
+@click.option("--since", metavar="TIME", help="Not older: 2h, 7d, 2026-11-24, or 2026-11-24T09:12.")
+@click.option("--until", metavar="TIME", help="Older, written in the same way.")
 @box_options
-def audit(limit: int, before: int | None, to: str | None, as_json: bool) -> None:
+def audit(
+    limit: int,
+    before: int | None,
+    actor: str | None,
+    action: str | None,
+    app: str | None,
+    result: str | None,
+    since: str | None,
+    until: str | None,
+    to: str | None,
+    as_json: bool,
+) -> None:
     """Who did what to this box, when, from where, and what came of it. The newest first."""
     box = Box.at(to)
-    answer = box.raw("GET", "/audit", query={"limit": limit, "before": before})
+    wanted = {
+        "limit": limit,
+        "before": before,
+        "actor": actor,
+        "action": action,
+        "app": app,
+        "result": result,
+        "since": None if since is None else moment(since, "--since"),
+        "until": None if until is None else moment(until, "--until"),
+    }
+    answer = box.raw("GET", "/audit", query=wanted)
     if as_json:
         print_json(answer)
         return

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
 from minipaas.model.errors import Invalid, Refused
+from minipaas.model.units import Duration
 from minipaas.surface.cli.show import on_terminal
 from minipaas.surface.connection import CA_VARIABLE
 
@@ -52,6 +55,22 @@ def app_and_service(name: str) -> tuple[str, str | None]:
 def dry_run_option(command: F) -> F:
     """`--dry-run`, as the parameter `dry_run: bool`."""
     return click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")(command)
+
+
+def moment(text: str, option: str) -> int:
+    """Unix seconds of a length of time before now (`2h`) or of a local date and time (ISO 8601). Raises Invalid."""
+    try:
+        return int(time.time() - Duration.parse(text))
+    except ValueError:
+        pass
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError, OSError):
+        raise Invalid(
+            f"cannot read {option} {text!r}: it is no time",
+            hint=f"write it like {option} 2h, {option} 2026-11-24 or {option} 2026-11-24T09:12",
+            code="cli.time",
+        ) from None
 
 
 def sure(question: str, yes: bool) -> None:

@@ -1,4 +1,4 @@
-"""The box itself: facts, audit, news, and the description of this API."""
+"""The box itself: facts, news, and the description of this API."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from minipaas.surface import views
 from minipaas.surface.call import Call
 from minipaas.surface.sse import EventStream
 from minipaas.surface.wire import (
-    Audit,
-    AuditView,
     BoxView,
     ClockView,
     CountsView,
@@ -70,30 +68,6 @@ async def _counts(call: Call) -> CountsView:
 
 def _address(host: str, port: int) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{port}"
-
-
-async def audit(call: Call) -> Audit:
-    """The newest first."""
-    return await audit_rows(call, call.query["limit"], call.query["before"])
-
-
-async def audit_rows(call: Call, limit: int, before: int | None) -> Audit:
-    """At most `limit` rows, with an id below `before`."""
-    rows = await call.registry.audit_log(limit, before)
-    return Audit(
-        rows=tuple(
-            AuditView(
-                id=row.id,
-                at=row.at,
-                actor=row.actor,
-                action=row.action,
-                subject=row.subject,
-                origin=row.origin,
-                result=row.result,
-            )
-            for row in rows
-        )
-    )
 
 
 async def news(call: Call) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from minipaas.surface import wire
 
@@ -42,3 +43,23 @@ def test_audit(box, minipaas):
     assert box.seen[0].query == {"limit": "1", "before": "10"}
     told = done.out.splitlines()[1]
     assert told == "9   1970-01-01 00:00:00  root via socket  deploy  shop     socket  ok"
+
+
+def test_audit_asks_for_what_is_wanted(box, minipaas):
+    box.answers["GET /api/v1/audit"] = (200, wire.Audit(rows=()))
+    words = ("--actor", "ci", "--action", "token", "--app", "shop", "--result", "refused")
+    assert minipaas("audit", *words, "--since", "2026-11-24T09:12+00:00", "--until", "2026-11-25").code == 0
+    query = box.seen[0].query
+    assert [query[name] for name in ("actor", "action", "app", "result", "since")] == [
+        *("ci", "token", "shop", "refused", "1795511520")
+    ]
+    assert int(query["until"]) > int(query["since"])
+    assert minipaas("audit", "--since", "2h").code == 0
+    assert 7190 <= time.time() - int(box.seen[1].query["since"]) <= 7260
+
+
+def test_audit_does_not_guess_at_times(box, minipaas):
+    done = minipaas("audit", "--since", "yesterday")
+    assert (done.code, box.seen) == (2, [])
+    assert "cannot read --since 'yesterday'" in done.err
+    assert "--since 2h" in done.err
