@@ -125,7 +125,7 @@ NotifyAccess=all
 ExecStart={command}
 Sockets={names}
 Restart=always
-RestartSec=2
+RestartSec=1
 WatchdogSec={WATCHDOG}
 # the first start after an upgrade may migrate a large registry on a slow disk
 TimeoutStartSec=infinity
