@@ -23,6 +23,8 @@ from minipaas.model.errors import EngineDown, Invalid
 log = logging.getLogger(__name__)
 
 SYSTEM_SOCKET = Path("/run/podman/podman.sock")
+_SERVICE_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+"""What systemd tells minipaas alone: Podman's service, given these, calls itself the main process (sd_notify(3))."""
 
 
 def find_socket(configured: str = "", *, environ: Mapping[str, str] | None = None) -> str | None:
@@ -106,6 +108,7 @@ class OwnService:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for minipaas alone
+            env={name: value for name, value in os.environ.items() if name not in _SERVICE_MANAGER},
         )
         self._pidfile.write_text(f"{self._process.pid}\n")
         drain = asyncio.create_task(self._drain(self._process), name="podman-service-stderr")

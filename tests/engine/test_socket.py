@@ -96,6 +96,24 @@ async def test_our_own_service_comes_back_and_ends_with_us(podman_on_path: Path,
     assert not (tmp_path / "podman.sock").exists()
 
 
+async def test_our_own_service_does_not_speak_to_the_service_manager(
+    podman_on_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Podman would say that it is the main process of our unit."""
+    write_program(podman_on_path, FAKE_PODMAN)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+    service = OwnService(tmp_path)
+    await service.start()
+    try:
+        given = Path(f"/proc/{service.pid}/environ").read_bytes()  # noqa: ASYNC240
+        assert b"PATH=" in given
+        assert b"NOTIFY_SOCKET" not in given
+        assert b"WATCHDOG" not in given
+    finally:
+        await service.stop()
+
+
 async def test_an_orphan_of_a_killed_minipaas_is_replaced(podman_on_path: Path, tmp_path: Path) -> None:
     write_program(podman_on_path, FAKE_PODMAN)
     killed = OwnService(tmp_path)

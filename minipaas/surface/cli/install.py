@@ -353,7 +353,7 @@ def _audit(data: Path, action: str, version: str) -> None:
     async def add() -> None:
         registry = Registry.open(data / "registry.db")
         try:
-            who = f"{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.geteuid()} via command line"
+            who = f"{os.environ.get('SUDO_USER') or _me()} via command line"
             await registry.audit(
                 actor=who,
                 action=action,
@@ -370,6 +370,15 @@ def _audit(data: Path, action: str, version: str) -> None:
         asyncio.run(add())
     finally:
         lock.release()
+
+
+def _me() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 @contextlib.contextmanager
