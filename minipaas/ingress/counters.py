@@ -7,6 +7,8 @@ from minipaas.model.traffic import BOUNDS, RouteCounters
 
 _LAST = len(BOUNDS)
 _UNITS = 1 / BOUNDS[0]
+_LENGTH = 64
+"""Enough for any time that the process may live."""
 
 
 class Tally:
@@ -21,17 +23,19 @@ class Tally:
         self.broken = 0
         self.codes: dict[int, int] = {}
         """Answers by status."""
-        self.buckets = [0] * (_LAST + 1)
-        """Answers by time, see `model.traffic.BOUNDS`."""
+        self.buckets = [0] * _LENGTH
+        """Answers by time, see `model.traffic.BOUNDS`; it goes on beyond the last bound."""
         self.seconds = 0.0
 
     def answered(self, status: int, seconds: float) -> None:
         """The head of an answer was sent, so long after the whole head of its request was here."""
-        self.codes[status] = self.codes.get(status, 0) + 1
+        try:
+            self.codes[status] += 1
+        except KeyError:
+            self.codes[status] = 1
         self.seconds += seconds
         # Bounds double, so the bucket's number is how many bits the time has in units of the first bound.
-        bucket = int(seconds * _UNITS).bit_length()
-        self.buckets[bucket if bucket < _LAST else _LAST] += 1
+        self.buckets[int(seconds * _UNITS).bit_length()] += 1
 
 
 def picture(route: Route, app: str, service: str, tally: Tally) -> RouteCounters:
@@ -45,6 +49,6 @@ def picture(route: Route, app: str, service: str, tally: Tally) -> RouteCounters
         retries=tally.retries,
         broken=tally.broken,
         codes=tuple(sorted(tally.codes.items())),
-        buckets=tuple(tally.buckets),
+        buckets=(*tally.buckets[:_LAST], sum(tally.buckets[_LAST:])),
         seconds=tally.seconds,
     )

@@ -46,6 +46,7 @@ class History:
         self.changed: set[str] = set()
         self.version = 0
         """Grows whenever anything here changes."""
+        self._strips: dict[str, tuple[int, tuple[Seen, ...]]] = {}
 
     def load(self, stored: Mapping[str, AppHistory]) -> None:
         """What was known before this process; what was seen since then counts on top."""
@@ -59,6 +60,7 @@ class History:
             for bucket, rank in old.strip.items():
                 new.strip[bucket] = max(rank, new.strip.get(bucket, 0))
             new.restarts = sorted({*old.restarts, *new.restarts})[-limits.RESTARTS_KEPT :]
+        self._strips.clear()
         self.version += 1
 
     def see(self, app: str, state: Seen, now: float) -> None:
@@ -75,6 +77,7 @@ class History:
                 del known.strip[old]
             while len(known.strip) > 2 * limits.STRIP:  # a clock that jumps about leaves half hours ahead of us
                 del known.strip[max(known.strip)]
+        self._strips.pop(app, None)
         self.changed.add(app)
         self.version += 1
 
@@ -90,14 +93,19 @@ class History:
         wanted = set(apps)
         for gone in [app for app in self.apps if app not in wanted]:
             del self.apps[gone]
+            self._strips.pop(gone, None)
             self.changed.add(gone)
             self.version += 1
 
     def strip(self, app: str, now: float) -> tuple[Seen, ...]:
         """The last 48 half hours, the oldest first."""
-        known = self.apps.get(app, AppHistory()).strip
         last = int(now // limits.STRIP_STEP)
-        return tuple(_WORDS[known.get(bucket, 0)] for bucket in range(last - limits.STRIP + 1, last + 1))
+        made = self._strips.get(app)
+        if made is None or made[0] != last:
+            known = self.apps.get(app, AppHistory()).strip
+            strip = tuple(_WORDS[known.get(bucket, 0)] for bucket in range(last - limits.STRIP + 1, last + 1))
+            made = self._strips[app] = (last, strip)
+        return made[1]
 
     def restarts(self, app: str, now: float) -> Restarts:
         """Those of the last hour; the gap is the median, so that one long pause does not hide a crash loop."""

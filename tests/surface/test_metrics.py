@@ -139,3 +139,15 @@ async def test_a_box_that_was_started_anew_remembers(tmp_path: Path) -> None:
     assert 77 * MIB in [peak for peak in series.instances[0].peak if peak]
     assert (after.apps[0].state, after.apps[0].since) == (Seen.RUNNING, before.apps[0].since)
     assert after.apps[0].history[-2:] == before.apps[0].history[-2:] or Seen.CHANGING in after.apps[0].history[-2:]
+
+
+async def test_a_crash_loop_is_told(started: RunningBox) -> None:
+    await deploy(started)
+    for generation in (1, 2):
+        started.fake.crash(f"minipaas-shop-web-1-{generation}")
+        await started.until(lambda: started.control.telemetry.summary().apps[0].restarts >= generation)  # noqa: B023
+        await started.until(lambda: started.control.telemetry.summary().apps[0].state == Seen.RUNNING)
+    (shop,) = (await read(started, "/metrics", Summary)).apps  # type: ignore[attr-defined]
+    assert shop.restarts == 2
+    assert shop.restarts_since is not None
+    assert shop.history[-1] in (Seen.DOWN, Seen.DEGRADED)
