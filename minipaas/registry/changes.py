@@ -110,6 +110,12 @@ def page(db: Connection, app: str | None, limit: int) -> list[Change]:
     return [_change(row) for row in rows]
 
 
+def newest(db: Connection) -> dict[str, Change]:
+    """By app, its newest change."""
+    rows = db.execute("SELECT * FROM change WHERE id IN (SELECT max(id) FROM change GROUP BY app)")
+    return {row["app"]: _change(row) for row in rows}
+
+
 def counts(db: Connection) -> dict[tuple[str, str], int]:
     """How many changes are remembered, by kind and state."""
     rows = db.execute("SELECT kind, state, count(*) FROM change GROUP BY kind, state")

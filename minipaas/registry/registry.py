@@ -50,6 +50,7 @@ class Registry:
         self._database = database
         self._news = News(version)
         self._generation = 0
+        self._last_changes: tuple[int, dict[str, Change]] | None = None
         self._desired: tuple[int, Desired] | None = None
 
     @classmethod
@@ -225,6 +226,13 @@ class Registry:
     async def changes(self, app: str | None, limit: int) -> list[Change]:
         """The newest changes of an app or of all, newest first."""
         return await self._database.read(lambda db: changes.page(db, app, limit))
+
+    async def last_changes(self) -> dict[str, Change]:
+        """By app, its newest change. Read once after each write that concerns one, else from memory."""
+        version = self.version
+        if self._last_changes is None or self._last_changes[0] != version:
+            self._last_changes = (version, await self._database.read(changes.newest))
+        return self._last_changes[1]
 
     async def change_counts(self) -> dict[tuple[str, str], int]:
         """How many changes are remembered, by kind and state."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from minipaas.model.config import is_loopback
 from minipaas.model.errors import Invalid, Missing
+from minipaas.model.metrics import Summary
 from minipaas.model.release import Release
 from minipaas.registry.registry import Registry
 from minipaas.surface.access import Caller
@@ -19,7 +20,13 @@ from minipaas.surface.limits import Limits
 from minipaas.surface.news import News
 from minipaas.surface.ports import ControlPort
 from minipaas.surface.refusals import Refusals
+from minipaas.surface.sent import Remembered, Sent
 from minipaas.surface.sessions import Sessions
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from minipaas.surface.views import Survey
 
 PATH_PATTERNS = {
     "app": r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
@@ -79,6 +86,11 @@ class Context:
         """Names and addresses under which this box may be asked on TCP, beside loopback."""
         self.sessions = Sessions(limits)
         self.refusals = Refusals(control.registry, limits)
+        self.surveys: dict[tuple[bool, str], tuple[tuple[int, Summary], Survey]] = {}
+        """All apps at a glance, as last told to who sees logs or not, by this name of the box (`views.survey`)."""
+        self.sent = Sent(limits.pages)
+        self.rows: Remembered[tuple[str, bool, str, str], tuple[object, Markup]] = Remembered(limits.rows_kept)
+        """Rows of the overview as last rendered, with what they show."""
         self.streams = 0
         """Event streams open now."""
         self._names: dict[str, Release] = {}

@@ -45,8 +45,14 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Addresses whose tries are counted."""
     shutdown: float = 5.0
     """Requests under way when the surface closes."""
-    names: int = 512
+    names: int = 4096
     """Releases whose version is remembered."""
+    surveys: int = 8
+    """Kinds of callers for whom all apps at a glance are remembered."""
+    rows_kept: int = 2048
+    """Rows of the overview that are kept as they were rendered."""
+    pages: int = 64
+    """Open pages of which is remembered what they show, so that news bring them only what differs."""
     blob_chunk: int = 1024 * 1024
     """One read and one write of the distribution endpoint."""
     blob_wait: float = 600.0

@@ -13,12 +13,11 @@ from msgspec import Struct
 from minipaas.model.change import AppDesired, Change, ChangeKind, ChangeState
 from minipaas.model.observed import HealthState, Instance, InstanceState, Note
 from minipaas.model.spec import ServiceSpec, effective_health
-from minipaas.surface.i18n import Message, Names, message
+from minipaas.surface.i18n import Message, Moment, Names, Span, message
 from minipaas.surface.wire import AppState, ServiceState
 
 URGENCY = tuple(AppState)
 """The most urgent first."""
-NEEDS_YOU = frozenset({AppState.DOWN, AppState.DEGRADED, AppState.FAILED})
 
 
 class Condition(Struct, frozen=True):
@@ -171,18 +170,55 @@ def _afterword(last: Change | None, version: str | None) -> Message | None:
     return message(f"after.{last.kind}_{last.state}", version=version or "?")
 
 
-def app_need(app: str, state: AppState, services: Sequence[ServiceFact], serving: bool) -> Message | None:
+class Past(Struct, frozen=True):
+    """What was seen of an app before now. Times are Unix seconds."""
+
+    since: float | None = None
+    """When its present state began."""
+    gap: float | None = None
+    """Usual seconds between two restarts after a failure in the last hour; None: hardly any."""
+    restarts_since: float | None = None
+
+
+RECOVERED = 3.0
+"""An app that has run for so many of its usual gaps no longer restarts again and again."""
+RECOVERED_AT_LEAST = 120.0
+
+
+def restless(state: AppState, past: Past, now: float) -> bool:
+    """Whether it restarts again and again, also if it happens to run just now."""
+    if past.gap is None or past.restarts_since is None:
+        return False
+    if state in (AppState.DOWN, AppState.DEGRADED):
+        return True
+    still = past.since is None or now - past.since < max(past.gap * RECOVERED, RECOVERED_AT_LEAST)
+    return state in (AppState.RUNNING, AppState.STARTING) and still
+
+
+def restarts(past: Past) -> Message:
+    """How often, since when."""
+    return message("app.restarts_since", gap=Span(past.gap or 0.0), since=Moment(past.restarts_since or 0.0))
+
+
+def app_need(
+    app: str, state: AppState, services: Sequence[ServiceFact], serving: bool, past: Past, now: float
+) -> Message | None:
     """What an operator has to know of an app that needs them, in half a sentence; None: it does not."""
+    if restless(state, past, now):
+        gap, since = Span(past.gap or 0.0), Moment(past.restarts_since or 0.0)
+        return message("need.restarts_since", app=app, gap=gap, since=since)
+    since_key, args = ("_since", {"since": Moment(past.since)}) if past.since is not None else ("", {})
     match state:
         case AppState.FAILED:
             return message("need.failed", app=app)
         case AppState.DOWN if not serving:
             return message("need.empty", app=app)
         case AppState.DOWN:
-            return message("need.down", app=app)
+            return message(f"need.down{since_key}", app=app, **args)
         case AppState.DEGRADED:
             healthy = sum(min(one.healthy, one.replicas) for one in services)
-            return message("need.degraded", app=app, healthy=healthy, replicas=sum(one.replicas for one in services))
+            replicas = sum(one.replicas for one in services)
+            return message(f"need.degraded{since_key}", app=app, healthy=healthy, replicas=replicas, **args)
         case _:
             return None
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from minipaas.model.change import AppDesired, Change
 from minipaas.model.errors import Missing
+from minipaas.model.metrics import AppSummary, Summary
 from minipaas.model.observed import Instance, Observed
 from minipaas.model.release import Release
 from minipaas.model.route import Route
@@ -24,6 +25,7 @@ from minipaas.surface.call import Call
 from minipaas.surface.i18n import EN, Message, message
 from minipaas.surface.wire import (
     Apps,
+    AppState,
     AppView,
     ChangeView,
     DiskView,
@@ -41,43 +43,63 @@ class Told(Struct, frozen=True):
     """An app, with the messages that `AppView` has in English."""
 
     view: AppView
-    sentence: Message
+    sentences: tuple[Message, ...]
     need: Message | None
+    """In half a sentence, why it needs somebody."""
+    past: AppSummary | None
+    """What telemetry has seen of it."""
 
 
 class Survey(Struct, frozen=True):
-    """Everything at a glance. `sentences`: on the apps, then on what is wrong with the box itself."""
+    """All apps at a glance, the most urgent first."""
 
-    well: bool
-    sentences: tuple[Message, ...]
+    sentence: Message
     apps: tuple[Told, ...]
 
 
 async def survey(call: Call) -> Survey:
-    """Everything, the most urgent app first."""
+    """The same object until there is something new."""
+    summary = call.control.telemetry.summary()
+    context = call.context
+    key = (call.caller.sees_logs, call.host)
+    state = (context.news.current(), summary)
+    known = context.surveys.get(key)
+    if known is not None and known[0][0] == state[0] and known[0][1] is state[1]:
+        return known[1]
+    made = await _survey(call, summary)
+    if len(context.surveys) >= context.limits.surveys:
+        del context.surveys[next(iter(context.surveys))]
+    context.surveys[key] = (state, made)
+    return made
+
+
+async def _survey(call: Call, summary: Summary) -> Survey:
     desired = await call.registry.desired()
-    told = [await _app(call, app) for app in desired.apps]
-    told.sort(key=lambda one: (status.URGENCY.index(one.view.state), one.view.name))
-    disk = disk_view(call)
-    trouble = [message("box.disk", free=human_bytes(disk.free))] if disk.tight else []
-    if call.control.trouble:
-        trouble.append(message("box.trouble", why=call.control.trouble))
-    if call.control.certificates is not None:
-        trouble += [message("box.certificate", what=one) for one in call.control.certificates.troubles()]
+    last = await call.registry.last_changes()
+    past = {one.app: one for one in summary.apps}
+    told = [await _app(call, app, app.change or last.get(app.app), past.get(app.app)) for app in desired.apps]
+    told.sort(key=lambda one: (one.need is None, status.URGENCY.index(one.view.state), one.view.name))
     facts = [status.AppFact(one.view.name, one.view.state, one.need) for one in told]
-    return Survey(
-        well=not trouble and not any(one.need for one in told),
-        sentences=(status.box_sentence(facts), *trouble),
-        apps=tuple(told),
-    )
+    return Survey(sentence=status.box_sentence(facts), apps=tuple(told))
+
+
+def trouble(call: Call) -> tuple[Message, ...]:
+    """What is wrong with the box itself."""
+    disk = disk_view(call)
+    found = [message("box.disk", free=human_bytes(disk.free))] if disk.tight else []
+    if call.control.trouble:
+        found.append(message("box.trouble", why=call.control.trouble))
+    if call.control.certificates is not None:
+        found += [message("box.certificate", what=one) for one in call.control.certificates.troubles()]
+    return tuple(found)
 
 
 async def apps_view(call: Call) -> Apps:
     """The same, for the API: in English."""
-    seen = await survey(call)
+    seen, wrong = await survey(call), trouble(call)
     return Apps(
-        well=seen.well,
-        sentence=" ".join(EN.say(one) for one in seen.sentences),
+        well=not wrong and not any(one.need for one in seen.apps),
+        sentence=" ".join(EN.say(one) for one in (seen.sentence, *wrong)),
         apps=tuple(one.view for one in seen.apps),
     )
 
@@ -91,7 +113,9 @@ async def told_app(call: Call, name: str) -> Told:
     """One app with its messages. Raises Missing."""
     for app in (await call.registry.desired()).apps:
         if app.app == name:
-            return await _app(call, app)
+            recent = [app.change] if app.change else await call.registry.changes(name, 1)
+            past = next((one for one in call.control.telemetry.summary().apps if one.app == name), None)
+            return await _app(call, app, recent[0] if recent else None, past)
     raise missing_app(name)
 
 
@@ -100,11 +124,8 @@ def missing_app(name: str) -> Missing:
     return Missing(f"cannot find app {name}: this box has no such app", hint="see: minipaas status", code="app.missing")
 
 
-async def _app(call: Call, desired: AppDesired) -> Told:
-    last = desired.change
-    if last is None:
-        recent = await call.registry.changes(desired.app, 1)
-        last = recent[0] if recent else None
+async def _app(call: Call, desired: AppDesired, last: Change | None, seen: AppSummary | None) -> Told:
+    """`last`: its active or last change. `seen`: what telemetry knows of it."""
     shown = desired.serving or desired.target
     proven = desired.good is not None and shown is not None and desired.good.digest == shown.digest
     observed = call.control.observed
@@ -113,20 +134,36 @@ async def _app(call: Call, desired: AppDesired) -> Told:
     state = status.app_state(desired, last, [s.state for s in serving_services])
     version = await call.context.version(last.target) if last is not None else None
     facts = [status.ServiceFact(s.name, s.state, s.healthy, s.replicas) for s in serving_services]
-    sentence = status.app_sentence(desired, state, last, version, facts)
+    past = _past(state, last, seen)
+    now = time.time()
+    need = status.app_need(desired.app, state, facts, desired.serving is not None, past, now)
+    sentences = [status.app_sentence(desired, state, last, version, facts)]
+    if status.restless(state, past, now):
+        sentences.append(status.restarts(past))
     view = AppView(
         name=desired.app,
         description=shown.spec.app.description if shown else "",
         state=state,
-        sentence=EN.say(sentence),
-        needs_you=state in status.NEEDS_YOU,
+        sentence=" ".join(EN.say(one) for one in sentences),
+        needs_you=need is not None,
         serving=release_view(desired.serving, serving=True, good=proven) if desired.serving else None,
         good=release_view(desired.good, serving=proven, good=True) if desired.good else None,
         change=await change_view(call, last) if last is not None else None,
         services=services,
         routes=tuple(route for service in services for route in service.routes),
     )
-    return Told(view, sentence, status.app_need(desired.app, state, facts, desired.serving is not None))
+    return Told(view, tuple(sentences), need, seen)
+
+
+def _past(state: AppState, last: Change | None, seen: AppSummary | None) -> status.Past:
+    """Restarts that began in a change were of what it tried, not of what serves now."""
+    if seen is None:
+        return status.Past()
+    since = seen.since if seen.state.value == state.value else None
+    began = seen.restarts_since
+    if began is not None and last is not None and last.ended is not None and began <= last.ended:
+        return status.Past(since)
+    return status.Past(since, seen.restart_gap, began)
 
 
 async def _services(

@@ -36,5 +36,5 @@ async def test_without_javascript_it_is_a_plain_page(scene: RunningBox, visit: V
 async def test_the_most_urgent_app_comes_first(scene: RunningBox, visit: Visit) -> None:
     visitor = await visit(scene.url)
     await visitor.open("/")
-    names = await visitor.page.locator("main h2 a").all_inner_texts()
+    names = await visitor.page.locator("main h3 a").all_inner_texts()
     assert names == list(APPS)

@@ -120,7 +120,7 @@ def test_how_an_app_is(
 
 def app(name: str, state: AppState) -> status.AppFact:
     services = [status.ServiceFact("web", ServiceState.DEGRADED, 1, 2)]
-    return status.AppFact(name, state, status.app_need(name, state, services, serving=True))
+    return status.AppFact(name, state, status.app_need(name, state, services, True, status.Past(), 0.0))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,25 @@ def test_how_the_box_is(states: list[AppState], sentence: str) -> None:
 
 
 def test_an_app_without_anything_deployed_needs_somebody() -> None:
-    need = status.app_need("a", AppState.DOWN, [], serving=False)
+    need = status.app_need("a", AppState.DOWN, [], False, status.Past(), 0.0)
     assert need is not None
     assert EN.say(need) == "a has nothing deployed"
+
+
+@pytest.mark.parametrize(
+    ("state", "past", "need"),
+    [
+        (AppState.DOWN, status.Past(since=0.0), "a is down since 1970-01-01"),
+        (AppState.DEGRADED, status.Past(since=0.0), "a runs with 1 of 2 since 1970-01-01"),
+        (AppState.DOWN, status.Past(0.0, 40.0, 0.0), "a restarts every 40 s since 1970-01-01"),
+        (AppState.RUNNING, status.Past(10_000.0, 40.0, 0.0), "a restarts every 40 s since 1970-01-01"),
+        (AppState.RUNNING, status.Past(9000.0, 40.0, 0.0), None),
+        (AppState.RUNNING, status.Past(9900.0, 3.0, 0.0), "a restarts every 3 s since 1970-01-01"),
+        (AppState.RUNNING, status.Past(10_000.0, None, 0.0), None),
+        (AppState.CHANGING, status.Past(10_000.0, 40.0, 0.0), None),
+    ],
+)
+def test_what_was_seen_before_is_told(state: AppState, past: status.Past, need: str | None) -> None:
+    services = [status.ServiceFact("web", ServiceState.DEGRADED, 1, 2)]
+    told = status.app_need("a", state, services, True, past, 10_010.0)
+    assert (None if told is None else EN.say(told).rpartition(" ")[0]) == need

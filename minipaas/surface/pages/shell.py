@@ -41,11 +41,15 @@ def by_script(request: web.Request) -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
-async def render(call: Call, template: str, *, status: int = 200, live: bool = True, **values: Any) -> web.Response:
-    """A page in the reader's language. `live`: it is shown anew when there is news. Every template also gets:
+async def render(
+    call: Call, template: str, *, status: int = 200, live: bool = True, every: int = 0, **values: Any
+) -> web.Response:
+    """A page in the reader's language. `live`: it is shown anew when there is news, and each `every` seconds if that is
+    not 0. Every template also gets:
 
     `t` (the catalogue), `lang`, `box` (facts; None for strangers), `path`, `here` (this address), `switch(language)`
-    (this address in another language), `version` (of the news), `may(access)`, `csrf` (for forms), `caller`, `layout`.
+    (this address in another language), `live`, `every`, `version` (of the news), `may(access)`, `csrf` (for forms),
+    `caller`, `layout`.
     """
     request = call.request
     language = language_of(request)
@@ -63,6 +67,7 @@ async def render(call: Call, template: str, *, status: int = 200, live: bool = T
             may=lambda access: call.caller.may(Access(access)),
             csrf=call.caller.session.csrf if call.caller.session else call.context.sessions.open_csrf,
             live=live,
+            every=every,
             layout="part.html" if by_script(request) else "page.html",
             **values,
         )

@@ -28,6 +28,7 @@
     const [unit, size] = parts(seconds);
     return ages.format(-Math.floor(seconds / size), unit);
   };
+  const full = (date) => date.toLocaleString(language, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
   const put = (node, text) => {
     if (node.textContent !== text) node.textContent = text;
   };
@@ -37,15 +38,15 @@
       const age = now() - at;
       const date = new Date(at * 1000);
       const old = age > 7 * 86400 || age < -60;
-      put(node, age >= -60 && age < 5 ? words.just_now : old ? date.toLocaleString(language) : ago(age));
-      const title = date.toLocaleString(language, { dateStyle: "full", timeStyle: "long" });
+      put(node, age >= -60 && age < 5 ? words.just_now : old ? full(date) : ago(age));
+      const title = date.toLocaleString(language, { dateStyle: "full", timeStyle: "long", hourCycle: "h23" });
       if (node.title !== title) node.title = title;
     }
-    for (const node of $("time[data-date]")) put(node, new Date(Number(node.dataset.date) * 1000).toLocaleString(language));
+    for (const node of $("time[data-date]")) put(node, full(new Date(Number(node.dataset.date) * 1000)));
     for (const node of $("time[data-clock]")) {
       const date = new Date(Number(node.dataset.clock) * 1000);
       const today = date.toDateString() === new Date().toDateString();
-      put(node, date.toLocaleString(language, { timeStyle: "short", ...(today ? {} : { dateStyle: "medium" }) }));
+      put(node, date.toLocaleString(language, { timeStyle: "short", hourCycle: "h23", ...(today ? {} : { dateStyle: "medium" }) }));
     }
     for (const node of $("[data-since]")) put(node, span(now() - Number(node.dataset.since)));
   };
