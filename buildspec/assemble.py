@@ -17,7 +17,11 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import bom
 import zstandard
+
+from minipaas.surface.cli.about import own_version
+from minipaas.surface.cli.parts import SBOM
 
 HERE = Path(__file__).parent
 MARK = b"minipaas"
@@ -48,6 +52,7 @@ class BuildError(Exception):
 def main() -> None:
     parser = argparse.ArgumentParser(prog="assemble", description=__doc__)
     parser.add_argument("made", type=Path, help="the directory that PyInstaller made")
+    parser.add_argument("origins", type=Path, help="what minipaas.spec wrote of where that came from")
     parser.add_argument("dist", type=Path, help="where the tree `program` and the file `minipaas` go")
     asked = parser.parse_args()
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
@@ -55,10 +60,13 @@ def main() -> None:
     tree = asked.dist / "program.new"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(asked.made, tree / "lib", symlinks=True)
-    glibc(tree / "lib/glibc")
+    from_libc = glibc(tree / "lib/glibc")
     launcher(tree / "minipaas")
+    also = {f"lib/glibc/{name}": str(source) for name, source in from_libc.items()}
+    bom.write(tree, asked.origins, own_version(), epoch, also)
     same_modes(tree, epoch)
     whole = one_file(tree, epoch)
+    shutil.copyfile(tree / SBOM, asked.dist / SBOM)
     shutil.rmtree(asked.dist / "program", ignore_errors=True)
     tree.rename(asked.dist / "program")
     new = asked.dist / "minipaas.new"
@@ -75,16 +83,18 @@ def libc_directory() -> Path:
     return Path(found).resolve().parent
 
 
-def glibc(into: Path) -> None:
-    """The loader and the libc of this machine, for hosts with an older one."""
+def glibc(into: Path) -> dict[str, Path]:
+    """The loader and the libc of this machine, for hosts with an older one; name -> where it is here."""
     into.mkdir()
     directory = libc_directory()
     loader = LOADERS.get(platform.machine())
     if loader is None:
         raise BuildError(f"cannot build for {platform.machine()}: buildspec knows {', '.join(LOADERS)}")
-    for name in (loader, *GLIBC):
-        shutil.copyfile(directory / name, into / name)
+    sources = {name: directory / name for name in (loader, *GLIBC)}
+    for name, source in sources.items():
+        shutil.copyfile(source, into / name)
         (into / name).chmod(0o755)
+    return sources
 
 
 def libc_minor() -> int:
@@ -144,5 +154,5 @@ def run(*words: str, cwd: Path | None = None) -> str:
 if __name__ == "__main__":
     try:
         main()
-    except BuildError as error:
+    except (BuildError, bom.UnknownOrigin) as error:
         raise SystemExit(f"cannot build: {error}") from None
