@@ -138,7 +138,7 @@ def one_file(tree: Path, epoch: int) -> bytes:
                     tar.addfile(entry, file)
             else:
                 tar.addfile(entry)
-    parameters = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW)
+    parameters = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW, write_checksum=True)
     packed = zstandard.ZstdCompressor(compression_params=parameters).compress(plain.getvalue())
     return (tree / "minipaas").read_bytes() + packed + struct.pack("<QQ8s", len(packed), unpacked, MARK)
 

@@ -177,6 +177,19 @@ static void take(void *into, size_t length) {
     }
 }
 
+/* What follows the last entry, up to the checksum that zstd keeps of everything. */
+static void take_rest(void) {
+    static char rest[1 << 16];
+    size_t told;
+    do {
+        ZSTD_outBuffer out = {rest, sizeof rest, 0};
+        size_t had_in = packed.pos;
+        told = ZSTD_decompressStream(zstd, &out, &packed);
+        if (ZSTD_isError(told)) broken(ZSTD_getErrorName(told));
+        if (told && had_in == packed.pos && !out.pos) broken("it ends too early");
+    } while (told);
+}
+
 static void unpack_file(const char *path, int mode, uint64_t size) {
     static char block[1 << 18];
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -222,6 +235,7 @@ static void unpack(void) {
             unpack_file(path, mode, strtoull(entry.size, NULL, 8));
         }
     }
+    take_rest();
 }
 
 int main(int argc, char **argv) {
@@ -230,7 +244,7 @@ int main(int argc, char **argv) {
     struct stat about;
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (argc < 1 || length < 0) fail("/proc is not mounted", "", NULL);
-    int file = open(self, O_RDONLY | O_CLOEXEC);
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC); /* its path may be hidden by now */
     if (file < 0 || fstat(file, &about)) fail_errno(self, NULL);
     if (about.st_size < (off_t)sizeof end || pread(file, &end, sizeof end, about.st_size - sizeof end) != sizeof end ||
         memcmp(end.mark, MARK, sizeof end.mark)) {

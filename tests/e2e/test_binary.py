@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 
 import pytest
-from kit.box import REPO
 
+from tests.built import run
 from tests.e2e.books import block
 
 BUILD, SELFTEST = (shlex.split(line, comments=True) for line in block("README.md", "one-file").splitlines())
@@ -17,13 +16,8 @@ BUILD, SELFTEST = (shlex.split(line, comments=True) for line in block("README.md
 @pytest.fixture(scope="session")
 def built() -> str:
     """`dist/minipaas`, current."""
-    _run(*BUILD)
+    run(*BUILD)
     return SELFTEST[1]
-
-
-def _run(*words: str) -> None:
-    ran = subprocess.run(words, cwd=REPO, capture_output=True, text=True, timeout=900, check=False)
-    assert ran.returncode == 0, f"{' '.join(words)}:\n{ran.stdout}{ran.stderr}"
 
 
 @pytest.mark.parametrize(
@@ -36,4 +30,4 @@ def _run(*words: str) -> None:
     ],
 )
 def test_the_binary_does_its_main_job(built: str, where: tuple[str, ...]) -> None:
-    _run(SELFTEST[0], *where, built)
+    run(SELFTEST[0], *where, built)

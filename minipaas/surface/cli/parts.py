@@ -157,17 +157,21 @@ def distribution(one: metadata.Distribution) -> Part:
 def license_of(one: metadata.Distribution) -> str:
     """What a distribution's metadata state: License-Expression (PEP 639), else the older fields."""
     about = one.metadata
-    if expression := about.get("License-Expression"):
+    expression, stated = (_said(about, field).partition("\n")[0] for field in ("License-Expression", "License"))
+    if expression:
         return expression
     classified = [
         line.rpartition(" :: ")[2]
         for line in about.get_all("Classifier") or ()
         if line.startswith("License :: ") and line != "License :: OSI Approved"
     ]
-    stated = (about.get("License") or "").strip().partition("\n")[0]
     if stated and len(stated) <= 60 and len(classified) <= 1:
         return _STATED.get(stated, stated)
     return " OR ".join(_STATED.get(one, one) for one in classified) or UNKNOWN
+
+
+def _said(about: metadata.PackageMetadata, field: str) -> str:
+    return next(iter(about.get_all(field) or ()), "").strip()
 
 
 def vendored() -> list[Part]:
