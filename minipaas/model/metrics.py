@@ -82,6 +82,9 @@ class AppSummary(Struct, frozen=True, kw_only=True):
     requests: Series
     errors: Series
     """Answers 5xx."""
+    requests_now: float | None
+    """In the last sample."""
+    errors_now: float | None
     p50: float | None
     """Half of the requests of the last minute were answered within so long."""
     p99: float | None

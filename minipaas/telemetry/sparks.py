@@ -17,6 +17,7 @@ from minipaas.telemetry.series import cores, mean_memory, rate
 ROWS = 4
 """Cores, bytes, requests a second, errors a second."""
 Row = tuple[float | None, float | None, float | None, float | None]
+NOTHING: Row = (None, None, None, None)
 
 
 class Sparks:
@@ -41,7 +42,7 @@ class Sparks:
             if app not in self._rows:
                 self._rows[app] = tuple(array("d", [nan] * points) for _ in range(ROWS))
         for app in list(self._rows):
-            values = rows.get(app, (None,) * ROWS)
+            values = rows.get(app, NOTHING)
             for row, value in zip(self._rows[app], values, strict=True):
                 row.extend([nan] * (passed - 1) + [nan if value is None else value])
                 del row[:-points]

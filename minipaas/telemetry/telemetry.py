@@ -23,7 +23,7 @@ from minipaas.telemetry.limits import TIER_OF, TIERS, Tier
 from minipaas.telemetry.meter import Meter, Place, SlotKey, Totals
 from minipaas.telemetry.points import AppPoint, Frame, HostPoint, InstancePoint, copied, summed
 from minipaas.telemetry.series import KIB, app_series, cores, host_series, rate
-from minipaas.telemetry.sparks import Sparks, rows_of
+from minipaas.telemetry.sparks import NOTHING, Sparks, row_of, rows_of
 from minipaas.telemetry.store import Store
 
 
@@ -235,6 +235,7 @@ class Telemetry:
         for sample in self._recent:
             for route in sample[app].routes if app in sample else ():
                 buckets = summed(buckets, route.buckets)
+        _, _, requests_now, errors_now = row_of(latest) if latest is not None else NOTHING
         restarts = self.history.restarts(app, now)
         return AppSummary(
             app=app,
@@ -244,6 +245,8 @@ class Telemetry:
             memory=memory,
             requests=requests,
             errors=errors,
+            requests_now=requests_now,
+            errors_now=errors_now,
             p50=quantile(buckets, 0.5),
             p99=quantile(buckets, 0.99),
             history=self.history.strip(app, now),

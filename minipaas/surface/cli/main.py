@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Operate": {
         "deploy": ("deploy:deploy", "Send a bundle to a box and watch it go live."),
         "status": ("apps:status", "What runs, and how it is."),
+        "top": ("top:top", "What apps use and answer, live."),
         "rollback": ("apps:rollback", "Go back to an earlier release that this box has."),
         "restart": ("run:restart", "Replace running instances by new ones of the same release."),
         "scale": ("run:scale", "Run more or fewer instances of a service."),

@@ -55,7 +55,7 @@ def test_version(minipaas):
     assert (done.code, done.out.split()[0]) == (0, "minipaas")
 
 
-READING = ["status", "changes", "logs", "audit", "version", "trust list", "trust show", "token list"]
+READING = ["status", "top", "changes", "logs", "audit", "version", "trust list", "trust show", "token list"]
 
 
 @pytest.mark.parametrize("name", READING)

@@ -10,7 +10,8 @@ import pytest
 HEAVY = (
     "aiohttp", "asyncio", "podman", "requests", "cryptography", "tuf", "securesystemslib", "jinja2", "uvloop",
     "httptools", "rich", "yaml", "sqlite3", "psutil", "zstandard", "tomli_w", "minipaas.app", "minipaas.control",
-    "minipaas.engine", "minipaas.registry", "minipaas.ingress", "minipaas.author",
+    "minipaas.engine", "minipaas.registry", "minipaas.ingress", "minipaas.author", "minipaas.telemetry",
+    "prometheus_client",
 )  # fmt: skip
 
 PROBE = """
@@ -27,6 +28,7 @@ print("MODULES", code, *sys.modules, file=sys.stderr)
         ["--help"],
         ["status"],
         ["status", "--json"],
+        ["top"],
         ["changes"],
         ["logs", "shop"],
         ["trust", "list"],
@@ -38,6 +40,7 @@ print("MODULES", code, *sys.modules, file=sys.stderr)
 )
 def test_nothing_heavy_is_imported(box, views, args):
     box.answers["GET /api/v1/apps"] = (200, views.apps(views.app()))
+    box.answers["GET /api/v1/metrics"] = (200, {"at": 0.0, "step": 60, "host": None, "apps": []})
     box.answers["GET /api/v1/changes"] = (200, {"changes": []})
     box.answers["GET /api/v1/apps/shop/logs"] = (200, {"lines": []})
     box.answers["GET /api/v1/trust"] = (200, {"roots": []})
