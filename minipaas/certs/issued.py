@@ -41,6 +41,10 @@ class Issued:
         """All of them."""
         return tuple(self._pairs.values())
 
+    def unsaved(self, names: Names) -> bool:
+        """Whether this one is not on the disk yet."""
+        return names in self._unsaved
+
     def load(self) -> None:
         """Take up what an earlier process has made; what is not of this CA is deleted. Blocks."""
         for path in sorted(self._directory.glob("*.pem"))[: 2 * self._limits.issued]:

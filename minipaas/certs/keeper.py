@@ -61,6 +61,7 @@ class Keeper:
         self._listeners: list[Listener] = []
         self._looking = asyncio.Lock()
         self._woken = asyncio.Event()
+        self._force = False
         self._doors_made = 0.0
 
     @classmethod
@@ -130,7 +131,11 @@ class Keeper:
         return context
 
     def _make(self, names: Names) -> Pair:
-        return self._issued.get(names, self.now, self._wanted())
+        wanted = self._wanted()
+        pair = self._issued.get(names, self.now, wanted)
+        if names in wanted and self._issued.unsaved(names):
+            self._woken.set()
+        return pair
 
     def _leaf(self, name: str) -> str:
         """The name in the certificate that the CA makes for `name`."""
@@ -147,13 +152,14 @@ class Keeper:
     # -- kept fresh
 
     def wake(self) -> None:
-        """Load everything again, soon."""
+        """Load everything again, now."""
+        self._force = True
         self._woken.set()
 
     async def run(self) -> None:
-        """Look at files and time again and again, until cancelled."""
+        """Look at files and time again and again, until cancelled; soon when there is a new certificate to write."""
         while True:
-            force = self._woken.is_set()
+            force, self._force = self._force, False
             self._woken.clear()
             try:
                 await self.look(force)
@@ -163,6 +169,8 @@ class Keeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.look):
                     await self._woken.wait()
+                    if not self._force:
+                        await asyncio.sleep(self._limits.soon)
 
     async def look(self, force: bool = False) -> None:
         """Load files that have changed, or with `force` all of them; make anew what is due; write what is new."""

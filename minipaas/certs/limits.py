@@ -28,6 +28,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     look: float = 30.0
     """Files, time and names are looked at this often."""
+    soon: float = 0.5
+    """New certificates are written so long after the first of them was made."""
     tickets: float = 12 * 3600.0
     """So long keys for session tickets are used."""
     damp: float = 2.0

@@ -46,7 +46,8 @@ def normal_name(text: str) -> str | None:
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
         name = text.lower().rstrip(".")
-        return name if _NAME.fullmatch(name) else None
+        # What ends in a number is an address (WHATWG URL, 3.5), and this one is none.
+        return name if _NAME.fullmatch(name) and not name.rpartition(".")[2].isdigit() else None
 
 
 def is_address(name: str) -> bool:

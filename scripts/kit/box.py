@@ -172,17 +172,29 @@ class Author:
 class Box:
     """`minipaas serve` with a data directory of its own."""
 
-    def __init__(self, directory: Path, program: Program, *, ingress: int = 0, page: int = 0, config: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        program: Program,
+        *,
+        ingress: int = 0,
+        page: int = 0,
+        tls: bool = False,
+        config: str = "",
+    ) -> None:
         self.directory = directory
         self.program = program
         self.data = directory / "data"
         self.log = directory / "serve.log"
         self.ingress = ingress or free_port()
         self.page = page or free_port()
+        self.secure = free_port() if tls else 0
+        """Where apps answer with TLS."""
         directory.mkdir(parents=True, exist_ok=True)
         self.config = directory / "config.toml"
+        https = f'https = ["127.0.0.1:{self.secure}"]\n' if tls else ""
         self.config.write_text(
-            f'[api]\nlisten = ["127.0.0.1:{self.page}"]\n[ingress]\nhttp = ["127.0.0.1:{self.ingress}"]\n'
+            f'[api]\nlisten = ["127.0.0.1:{self.page}"]\n[ingress]\nhttp = ["127.0.0.1:{self.ingress}"]\n{https}'
             f'[podman]\nsocket = "{program.podman.url}"\n{config}'
         )
         self._serve: subprocess.Popen[bytes] | None = None

@@ -187,6 +187,20 @@ async def test_what_was_made_is_there_after_a_start_and_is_nobody_elses_business
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+async def test_a_new_name_is_on_the_disk_soon(tmp_path: Path) -> None:
+    routes = ["shop.local"]
+    keeper = await Keeper.open(tmp_path / "tls", "0123456789abcdef", [], Clock(), Limits(soon=0, look=3600))
+    keeper.routed = lambda: routes
+    task = asyncio.create_task(keeper.run(), name="keeper")
+    routes.append("late.local")
+    made = keeper.pair("late.local").facts
+    async with asyncio.timeout(10):
+        while len(list((tmp_path / "tls").glob("issued/*"))) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert named(await opened(tmp_path, Clock(), routes=("late.local",)), "late.local") == made
+
+
 async def test_names_without_end_cost_no_more_than_a_limit(tmp_path: Path) -> None:
     limits = Limits(issued=8)
     keeper = await Keeper.open(tmp_path / "tls", "0123456789abcdef", [], Clock(), limits)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
+import ssl
 import threading
 from types import TracebackType
 
@@ -12,19 +14,35 @@ from kit.box import Box
 _VERSION = re.compile(rb"version (\d+\.\d+\.\d+)")
 
 
-class Load:
-    """`with Load(box, host) as load:` sends request after request from some threads, each with its own connection."""
+class Named(http.client.HTTPSConnection):
+    """To this machine, by a name that it need not know."""
 
-    def __init__(self, box: Box, host: str, *, path: str = "/", threads: int = 3) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=15)
+        self._tls = tls
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+
+class Load:
+    """`with Load(box, host) as load:` sends request after request from some threads, each with its own connection;
+    with `tls`, over that and a new connection a request in all threads but one."""
+
+    def __init__(
+        self, box: Box, host: str, *, path: str = "/", threads: int = 3, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.box = box
         self.host = host
         self.path = path
+        self.tls = tls
         self.count = 0
         self.failures: list[str] = []
         self.versions: list[str] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        self._threads = [threading.Thread(target=self._run, args=(one,), daemon=True) for one in range(threads)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -38,8 +56,13 @@ class Load:
         for thread in self._threads:
             thread.join(20)
 
-    def _run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.box.ingress, timeout=15)
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls is not None:
+            return Named(self.host, self.box.secure, self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.box.ingress, timeout=15)
+
+    def _run(self, number: int) -> None:
+        connection = self._connection()
         while not self._stop.is_set():
             try:
                 connection.request("GET", self.path, headers={"Host": self.host})
@@ -56,5 +79,7 @@ class Load:
                     self.failures.append(failure)
                 if found and (not self.versions or self.versions[-1] != found[1].decode()):
                     self.versions.append(found[1].decode())
+            if self.tls is not None and number:
+                connection.close()
             self._stop.wait(0.01)
         connection.close()
