@@ -15,9 +15,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from kit.box import EXAMPLES, Author, Box, wait_for
+from kit.box import EXAMPLES, REPO, Author, Box, free_port, wait_for
 
 from tests.certs.made import OtherCa
+from tests.e2e.books import block
 from tests.e2e.hello import HOST, HelloBundles
 from tests.e2e.load import Load, Named
 
@@ -221,3 +222,35 @@ def test_files_change_under_load_and_no_request_fails(
     assert len(seen) == 10
     assert load.failures == []
     assert load.count > 50
+
+
+def typed(box: Box, text: str, where: Path, **env: str) -> str:
+    """What a reader of the handbook types; `ssh` comes to this machine."""
+    ran = subprocess.run(
+        ["bash", "-c", f'set -e\nssh() {{ shift; "$@"; }}\n{text}'],
+        cwd=where,
+        env=box.program.environment(PATH=f"{REPO}/.venv/bin:{os.environ['PATH']}", MINIPAAS_HOST=box.url, **env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{text}\n---\n{ran.stdout}{ran.stderr}\n{box.story()}"
+    return ran.stdout
+
+
+def test_what_the_handbook_says(boxes: Callable[..., Box], tmp_path: Path) -> None:
+    box = boxes(tls=True)
+    lan = free_port()
+    usual = f'listen = ["127.0.0.1:{box.page}"'
+    box.config.write_text(
+        box.config.read_text().replace(f"{usual}]", f'{usual}, "0.0.0.0:{lan}"]\nnames = ["localhost"]')
+    )
+    box.start()
+    said = typed(box, block("docs/operator-handbook.md", "tls"), tmp_path)
+    assert f"127.0.0.1:{box.secure}" in said
+    assert (tmp_path / "ca.pem").read_text().startswith("-----BEGIN CERTIFICATE")
+    (tmp_path / "token").write_text(box.cli("token", "new", "laptop", "--role", "read").out)
+    there = block("docs/operator-handbook.md", "lan").replace("edge1.plant.lan:7070", f"localhost:{lan}")
+    assert "No apps yet" in typed(box, there, tmp_path)

@@ -43,6 +43,18 @@ def test_the_data_directory_of_the_environment(tmp_path, monkeypatch):
         ("[api]\nlisten = ['x']", 2, "'x' is not ADDRESS:PORT"),
         ("[api", 2, "cannot read"),
         ("[limits]\nkeep_releases = 1", 2, "at least 2"),
+        ("[ingress]\nhttps = ['443']", 2, "'443' is not ADDRESS:PORT"),
+        ("[tls]\nredirekt = true", 2, "tls.redirekt: unknown key\n→ did you mean redirect?"),
+        ("[tls]\nhsts = 'soon'", 2, "'soon' is not a duration"),
+        ("[tls]\nplain = ['a.b/c']", 2, "tls.plain: 'a.b/c' is not a host"),
+        ("[tls]\nnames = ['a b']", 2, "'a b' is not a host name"),
+        (
+            "[[tls.certificate]]\ncert = 'a.pem'\nkay = 'b'",
+            2,
+            "tls.certificate.0.kay: unknown key\n→ did you mean key?",
+        ),
+        ("[[tls.certificate]]\nkey = 'b'", 2, "tls.certificate.0: Object missing required field `cert`"),
+        ("[api]\nkey = 'b'", 2, "api.key without api.cert"),
     ],
 )
 def test_a_bad_configuration_starts_nothing(tmp_path, capsys, content, code, says):
