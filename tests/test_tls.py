@@ -90,7 +90,7 @@ async def test_the_operators_files_serve_and_are_watched(fake: FakePodman, tmp_p
         await box.control.reload_certificates(actor="test", origin="test")
         assert keeper.pair("shop.local").facts.source is Source.FILE
         assert (await get(box, other))[0] == 200
-        rows = await box.control.registry.audit_log(2, None)
+        rows = await box.control.registry.audit_log(2)
         assert [(row.action, row.subject) for row in rows] == [("reload", "certificates")] * 2
         assert rows[1].result == "ok"
         assert str(path) in rows[0].result
