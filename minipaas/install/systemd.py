@@ -27,7 +27,7 @@ NoNewPrivileges=yes
 ProtectSystem=strict
 ReadWritePaths={writes}
 ProtectHome=read-only
-PrivateTmp=yes
+PrivateTmp={private_tmp}
 PrivateDevices=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
@@ -106,7 +106,11 @@ def _service(service: Service, sockets: Iterable[str]) -> str:
     elif service.own_podman:
         body = _WITH_PODMAN
     else:
-        body = _CONFINED.format(writes=" ".join(_quoted(path) for path in (service.data, service.home)))
+        body = _CONFINED.format(
+            writes=" ".join(_quoted(path) for path in (service.data, service.home)),
+            # what lies in /tmp must be the same for Podman, which mounts scratch directories from there
+            private_tmp="no" if any(service.data.is_relative_to(one) for one in ("/tmp", "/var/tmp")) else "yes",  # noqa: S108
+        )
     command = " ".join(_quoted(word).replace("$", "$$") for word in (service.program, *service.arguments))
     edit = f"systemctl {'--user ' if service.user else ''}edit minipaas"
     return f"""# Written by minipaas install, which writes it again. Your own changes: {edit}

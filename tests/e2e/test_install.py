@@ -1,0 +1,206 @@
+"""The built file on a host without systemd: install, deploy, crash, stop, start, uninstall, as an operator would.
+
+The host is this machine in a mount namespace: what lies in /etc and /run there is of this test alone, and everything
+else below a prefix, at a path where Podman, which is not in there, sees the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit.box import REPO, Author, BoxError, Done, Program, fetch, free_port, wait_for
+from kit.podman import PrivatePodman, end_processes
+from kit.roots import into
+
+from tests.e2e.hello import HelloBundles
+
+SCRIPT = "/etc/init.d/minipaas"
+LAYERS = """
+set -e
+mkdir -p "$0/etc/up" "$0/etc/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$0/etc/up,workdir=$0/etc/work" overlay /etc
+mount -t tmpfs tmpfs /run
+echo
+exec tail -f /dev/null "$0/holder"
+"""
+
+
+class Host:
+    """Runs commands where minipaas is, or is to be, installed."""
+
+    def __init__(self, podman: PrivatePodman, directory: Path) -> None:
+        self.directory = directory
+        (directory / "holder").parent.mkdir(parents=True)
+        (directory / "holder").write_text("")
+        self.http, self.page = free_port(), free_port()
+        self.prefix = directory / "prefix"
+        self.data = self.prefix / "var/lib/minipaas"
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", LAYERS, str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"\n", "the host's layers are mounted"
+        self.words = into(self._holder.pid)
+        path = f"{self.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        env = {"PATH": path, "HOME": "/root", "MINIPAAS_DATA": str(self.data)}
+        self.program = Program(podman, (*self.words, "minipaas"), env, clean=True)
+        self.copied = Program(podman, (*self.words, str(directory / "minipaas")), env, clean=True)
+
+    def sh(self, text: str, check: bool = True) -> str:
+        """A line that the operator types; what it says."""
+        env = self.program.environment()
+        words = [*self.words, "sh", "-c", text]
+        ran = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=False)
+        if check and ran.returncode != 0:
+            raise BoxError(f"{text}: exit code {ran.returncode}\n{ran.stdout}{ran.stderr}")
+        return ran.stdout + ran.stderr
+
+    def pid(self) -> int:
+        """Of `serve`."""
+        return int((self.data / "lock").read_text())
+
+    def install(self, *more: str | Path) -> str:
+        """With the copied file. --force: these tests may run where no box should be, as on a disk in memory."""
+        return self.copied.run("install", "--prefix", self.prefix, "--init", "sysv", "--force", *more).out
+
+    def serves(self) -> bool:
+        """Whether hello answers through the ingress."""
+        try:
+            return fetch(self.http, host="hello.localhost", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Nothing of it is left running."""
+        self.sh(f"[ ! -e {SCRIPT} ] || {SCRIPT} stop", check=False)
+        end_processes(str(self.directory))
+        self._holder.wait(10)
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    """`dist/minipaas`, current."""
+    ran = subprocess.run(["scripts/build"], cwd=REPO, capture_output=True, text=True, timeout=900, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return REPO / "dist/minipaas"
+
+
+@pytest.fixture
+def host(podman: PrivatePodman, built: Path) -> Iterator[Host]:
+    one = Host(podman, podman.directory / "host")
+    try:
+        one.sh(f"cp {built} {one.directory}/minipaas")
+        config = f'[api]\nlisten = ["127.0.0.1:{one.page}"]\n[ingress]\nhttp = ["127.0.0.1:{one.http}"]\n'
+        (one.prefix / "etc/minipaas").mkdir(parents=True)
+        (one.prefix / "etc/minipaas/config.toml").write_text(config)
+        yield one
+    finally:
+        one.close()
+        podman.run("rm", "--all", "--force", "--time", "0", check=False)
+
+
+def test_a_host_from_copying_to_uninstalling(host: Host, author: Author, hello: HelloBundles) -> None:
+    told = host.install("--trust", author.root)
+    assert "✓ start" in told, told
+    assert "✓ trust  root version 1" in told
+    assert f"page: http://127.0.0.1:{host.page}" in told
+    commands = [line.strip() for line in told.partition("Next:\n")[2].splitlines()]
+    assert len(commands) == 3
+    assert (
+        "needs" in host.sh(commands[0])
+        or "Everything runs" in host.sh(commands[0])
+        or "No apps" in host.sh(commands[0])
+    )
+
+    again(host)
+    bundle = hello("1.0.0")
+    host.program.run("deploy", bundle)
+    assert host.serves()
+    lives = host.program.podman.containers("hello")
+
+    crashed = host.pid()
+    os.kill(crashed, 9)
+    wait_for("the supervisor starts it again", lambda: host.serves() and host.pid() != crashed)
+    assert "is running" in host.sh(f"{SCRIPT} status")
+    host.sh(f"{SCRIPT} stop")
+    assert not host.serves()
+    assert "is not running" in host.sh(f"{SCRIPT} status", check=False)
+    host.sh(f"{SCRIPT} start")
+    wait_for("the app is routed again", host.serves)
+    assert host.program.podman.containers("hello").keys() == lives.keys(), "no container was touched"
+
+    doctor(host)
+    completion(host)
+    uninstalled(host, lives.keys())
+
+
+def again(host: Host) -> None:
+    """Typed again, nothing is done."""
+    before = host.pid()
+    told = host.install()
+    done = [line for line in told.splitlines() if line.startswith("✓") and "already" not in line]
+    assert all("look at this host" in line or "start with the host" in line for line in done), told
+    assert host.pid() == before
+
+
+def doctor(host: Host) -> None:
+    said = host.program.run("doctor", "--json", check=False)
+    levels = {one["name"]: one for one in said.json["findings"]}
+    for name in ("podman", "program", "service", "box", "trust", "app port", "page port"):
+        assert levels[name]["level"] == "ok", levels[name]
+    assert "1 apps, 2 of 2 instances healthy" in levels["box"]["says"]
+
+
+def completion(host: Host) -> None:
+    """Bash finds it where it looks, and it completes."""
+    script = f"{host.prefix}/share/bash-completion/completions/minipaas"
+    told = host.sh(
+        f"bash -c '. {script} && complete -p minipaas'; COMP_WORDS='minipaas unins' COMP_CWORD=1 "
+        "_MINIPAAS_COMPLETE=bash_complete minipaas"
+    )
+    assert "-F _minipaas_completion minipaas" in told
+    assert "plain,uninstall" in told
+    assert ".TH MINIPAAS 1" in (host.prefix / "share/man/man1/minipaas.1").read_text()
+
+
+def uninstalled(host: Host, containers: object) -> None:
+    refused: Done = host.program.run("uninstall", "--prefix", host.prefix, check=False)
+    assert refused.code == 2
+    assert host.serves(), "nobody said yes"
+    told = host.program.run("uninstall", "--prefix", host.prefix, "--yes").out
+    for name in host.program.podman.containers("hello"):
+        assert name in told, "what keeps running is named"
+    assert host.program.podman.containers("hello").keys() == containers
+    assert host.sh(f"ls -d {host.prefix}/opt/minipaas {host.prefix}/bin/minipaas {SCRIPT} 2>/dev/null || true") == ""
+    assert (host.data / "registry.db").exists()
+
+    host.install()
+    wait_for("it goes on where it ended", host.serves)
+    did = [row["action"] for row in json.loads(host.program.run("audit", "--json").out)["rows"]]
+    assert did[:2] == ["install", "uninstall"]
+    host.program.run("uninstall", "--prefix", host.prefix, "--yes", "--purge")
+    assert [path for path in host.prefix.rglob("*") if not path.is_dir()] == []
+
+
+def test_an_image_that_is_made_on_another_machine(built: Path, tmp_path: Path) -> None:
+    """DESTDIR: all files, enabled, nothing started."""
+    (tmp_path / "usr/lib/systemd/system").mkdir(parents=True)
+    (tmp_path / "usr/lib/systemd/systemd").write_text("")
+    (tmp_path / "usr/lib/systemd/system/podman.socket").write_text("")
+    env = {**os.environ, "DESTDIR": str(tmp_path)}
+    ran = subprocess.run([built, "install"], env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert f"Not started: it lies below {tmp_path}" in ran.stdout
+    enabled = {path.name for path in (tmp_path / "etc/systemd/system/multi-user.target.wants").iterdir()}
+    assert enabled == {"minipaas.service"}
+    assert "ProtectSystem=strict" in (tmp_path / "etc/systemd/system/minipaas.service").read_text()
+    told = subprocess.run([tmp_path / "opt/minipaas/current/minipaas", "--version"], capture_output=True, check=True)
+    assert told.stdout.startswith(b"minipaas ")
