@@ -1,7 +1,6 @@
-"""CPU milliseconds of reconcile rounds that have nothing to do, as a JSON list.
+"""Many apps on the tests' fake Podman, which is a process of its own so that its work is not counted.
 
-The rooms are real: registry, engine, ingress, planner. Podman is the tests' fake, in a process of its own, so that
-its work is not counted.
+The rooms are real: registry, engine, ingress, planner.
 """
 
 from __future__ import annotations
@@ -9,18 +8,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from kit.box import REPO
 
 from minipaas.control.execute import Executor
-from minipaas.control.lanes import Lanes
 from minipaas.control.reconcile import Reconciler
 from minipaas.engine.engine import Engine
 from minipaas.ingress.ingress import Ingress
@@ -29,7 +25,6 @@ from minipaas.model.spec import AppMeta, AppSpec, Health, ServiceSpec
 from minipaas.model.units import Duration
 from minipaas.registry.registry import Registry
 
-APPS = 10
 PATIENCE = 180.0
 
 
@@ -47,7 +42,8 @@ def fake(directory: Path) -> None:
 def fake_process(directory: Path) -> Iterator[str]:
     """The fake in a process of its own; gives the image's id."""
     process = subprocess.Popen(
-        [sys.executable, __file__, "--fake", str(directory)],
+        [sys.executable, "-m", "benches.many", str(directory)],
+        cwd=REPO / "scripts",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -84,8 +80,11 @@ def release(app: str, replicas: int, image: str) -> Release:
     )
 
 
-async def measure(directory: Path, image: str, instances: int, runs: int) -> list[float]:
-    """Bring everything up, then count the CPU time of rounds that find nothing to do."""
+@contextlib.asynccontextmanager
+async def running(
+    directory: Path, image: str, apps: int, replicas: int
+) -> AsyncIterator[tuple[Registry, Reconciler, Executor]]:
+    """So many apps, settled; nothing reconciles any more."""
     registry = Registry.open(directory / "registry.db")
     engine = await Engine.connect(
         str(directory / "podman.sock"), data=directory, box=registry.box_id, on_news=lambda: None
@@ -94,26 +93,19 @@ async def measure(directory: Path, image: str, instances: int, runs: int) -> lis
     await ingress.start([("127.0.0.1", 0)])
     executor = Executor(registry, engine, ingress, _NoImages())
     reconciler = Reconciler(registry, engine, ingress, executor)
-    for number in range(APPS):
-        one = release(f"app{number}", instances // APPS, image)
+    for number in range(apps):
+        one = release(f"app{number}", replicas, image)
         await registry.accept(one, new_roots=(), actor="bench", origin="bench", now=time.time())
-    running = asyncio.create_task(reconciler.run(), name="reconcile")
+    bringing_up = asyncio.create_task(reconciler.run(), name="reconcile")
     try:
-        await _settled(registry, reconciler, instances)
+        await _settled(registry, reconciler, apps * replicas)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-    taken = []
-    async with asyncio.TaskGroup() as group:
-        lanes = Lanes(registry, executor, group, lambda: None)
-        for _ in range(runs):
-            began = time.process_time()
-            await reconciler.round(lanes)
-            taken.append((time.process_time() - began) * 1000)
+        bringing_up.cancel()
+        await asyncio.gather(bringing_up, return_exceptions=True)
+    yield registry, reconciler, executor
     await ingress.close(0)
     await engine.close()
     await registry.close()
-    return taken
 
 
 async def _settled(registry: Registry, reconciler: Reconciler, instances: int) -> None:
@@ -136,18 +128,7 @@ class _NoImages:
         raise AssertionError(f"cannot pull {digest} of {app}: this box has no images")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fake", type=Path)
-    parser.add_argument("--instances", type=int, default=200)
-    parser.add_argument("--runs", type=int, default=20)
-    asked = parser.parse_args()
-    if asked.fake:
-        fake(asked.fake)
-        return
-    with tempfile.TemporaryDirectory(prefix="minipaas-rounds-") as name, fake_process(Path(name)) as image:
-        print(json.dumps(asyncio.run(measure(Path(name), image, asked.instances, asked.runs))))
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path, help="be the fake Podman in this directory until standard input ends")
+    fake(parser.parse_args().directory)

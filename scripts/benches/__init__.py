@@ -1,0 +1,1 @@
+"""The figures that `scripts/bench` takes, one noun a module."""
