@@ -30,7 +30,7 @@ from minipaas.surface.handlers import (
     trust,
 )
 from minipaas.surface.limits import LIMITS
-from minipaas.surface.pages import sign_in
+from minipaas.surface.pages import actions, sign_in
 from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
 from minipaas.surface.pages.box import box as box_page
@@ -446,6 +446,82 @@ TABLE: tuple[Row, ...] = (
         summary="One app on the status page.",
         response="text/html",
         errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/rollback",
+        access=Access.DEPLOY,
+        handler=actions.ask(actions.Rollback),
+        summary="What going back would do, and the button to do it.",
+        response="text/html",
+        errors=(404, 409),
+    ),
+    Row(
+        method="POST",
+        path="/apps/{app}/rollback",
+        access=Access.DEPLOY,
+        handler=actions.do(actions.Rollback),
+        summary="Go back, from the page.",
+        form=actions.Rollback,
+        response="text/html",
+        errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/restart",
+        access=Access.DEPLOY,
+        handler=actions.ask(actions.Restart),
+        summary="What a restart would do, and the button to do it.",
+        response="text/html",
+        errors=(404, 409),
+    ),
+    Row(
+        method="POST",
+        path="/apps/{app}/restart",
+        access=Access.DEPLOY,
+        handler=actions.do(actions.Restart),
+        summary="Restart, from the page.",
+        form=actions.Restart,
+        response="text/html",
+        errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/scale",
+        access=Access.DEPLOY,
+        handler=actions.ask(actions.Scale),
+        summary="What another number of instances would do, and the button to do it.",
+        response="text/html",
+        errors=(404, 409, 422),
+    ),
+    Row(
+        method="POST",
+        path="/apps/{app}/scale",
+        access=Access.DEPLOY,
+        handler=actions.do(actions.Scale),
+        summary="Scale, from the page.",
+        form=actions.Scale,
+        response="text/html",
+        errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/remove",
+        access=Access.ADMIN,
+        handler=actions.ask(actions.Remove),
+        summary="What a removal would do, and the button to do it.",
+        response="text/html",
+        errors=(404, 409),
+    ),
+    Row(
+        method="POST",
+        path="/apps/{app}/remove",
+        access=Access.ADMIN,
+        handler=actions.do(actions.Remove),
+        summary="Remove, from the page.",
+        form=actions.Remove,
+        response="text/html",
+        errors=(400, 404, 409, 413, 415, 422),
     ),
     Row(
         method="GET",

@@ -37,13 +37,21 @@ BODIES: dict[str, object] = {
     "/api/v1/apps/{app}/scale": {"service": "web", "replicas": 2},
     "/api/v1/tokens": {"name": "ci", "role": "read"},
 }
-FORMS: dict[str, dict[str, str]] = {}
+FORMS: dict[str, dict[str, str]] = {"/apps/{app}/remove": {"name": "shop"}}
 ADVERTISED = {
     ("GET", "/sign-in"): Access.DOOR,
     ("POST", "/sign-in"): Access.DOOR,
     ("POST", "/sign-out"): Access.DOOR,
     ("GET", "/static/{file}"): Access.DOOR,
     ("POST", "/api/v1/page-links"): Access.READ,
+    ("GET", "/apps/{app}/rollback"): Access.DEPLOY,
+    ("POST", "/apps/{app}/rollback"): Access.DEPLOY,
+    ("GET", "/apps/{app}/restart"): Access.DEPLOY,
+    ("POST", "/apps/{app}/restart"): Access.DEPLOY,
+    ("GET", "/apps/{app}/scale"): Access.DEPLOY,
+    ("POST", "/apps/{app}/scale"): Access.DEPLOY,
+    ("GET", "/apps/{app}/remove"): Access.ADMIN,
+    ("POST", "/apps/{app}/remove"): Access.ADMIN,
     ("PUT", "/api/v1/bundles"): Access.UPLOAD,
     ("POST", "/api/v1/bundles/missing"): Access.DEPLOY,
     ("POST", "/api/v1/apps/{app}/rollback"): Access.DEPLOY,

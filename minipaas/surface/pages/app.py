@@ -1,19 +1,32 @@
-"""`/apps/{app}`: all about one app."""
+"""`/apps/{app}`: all about one app: its services and instances, releases, changes, and what may be done with it."""
 
 from __future__ import annotations
 
 from aiohttp import web
+from msgspec import Struct
 
 from minipaas.model.errors import Missing
-from minipaas.surface import views
+from minipaas.model.metrics import AppSummary
+from minipaas.surface import spark, views
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.apps import releases_of
 from minipaas.surface.handlers.changes import detail
-from minipaas.surface.pages.shell import render
-from minipaas.surface.wire import ChangeDetail
+from minipaas.surface.i18n import catalogue
+from minipaas.surface.pages.overview import day, figures, rounded
+from minipaas.surface.pages.shell import language_of, render
+from minipaas.surface.wire import ChangeDetail, InstanceView, ServiceView
 
 CHANGES_SHOWN = 15
 RELEASES_SHOWN = 20
+
+
+class Use(Struct, frozen=True):
+    """What one instance uses now, for people."""
+
+    cpu: str
+    memory: int
+    share: float | None
+    """Of the memory that it may have."""
 
 
 async def app(call: Call) -> web.Response:
@@ -28,11 +41,47 @@ async def app(call: Call) -> web.Response:
         if not changes:
             raise
         told = None
+    words = catalogue(language_of(call.request))
     releases = (await releases_of(call, name)).releases if told or changes else ()
+    past = told.past if told else None
     return await render(
-        call, "app.html", name=name, told=told, changes=_active_first(changes), releases=releases[:RELEASES_SHOWN]
+        call,
+        "app.html",
+        name=name,
+        told=told,
+        strip=day(words, past) if past else "",
+        figures=figures(words, past) if past else (),
+        use=_use(told) if told else {},
+        changes=_active_first(changes),
+        releases=releases[:RELEASES_SHOWN],
+        back=any(not one.serving and not one.retired and one.outcome == "done" for one in releases),
+        bar=spark.bar,
+        every=60,
     )
 
 
 def _active_first(changes: list[ChangeDetail]) -> list[ChangeDetail]:
     return sorted(changes, key=lambda one: not one.change.active)
+
+
+def _use(told: views.Told) -> dict[str, Use]:
+    """By id of the instance; only of those that run."""
+    if told.past is None:
+        return {}
+    found = {}
+    for service in told.view.services:
+        for one in service.instances:
+            use = _use_of(told.past, service, one)
+            if use is not None:
+                found[one.id] = use
+    return found
+
+
+def _use_of(past: AppSummary, service: ServiceView, one: InstanceView) -> Use | None:
+    if one.state.value != "running":
+        return None
+    now = next((use for use in past.instances if (use.service, use.slot) == (service.name, one.slot)), None)
+    if now is None:
+        return None
+    cpu = "–" if now.cpu is None else f"{rounded(now.cpu * 100)} %"
+    return Use(cpu, now.memory, now.memory / service.memory if service.memory else None)

@@ -110,11 +110,16 @@ def _render_row(told: Catalogue, app: views.Told, under_way: ChangeDetail | None
     past = app.past
     html: str = module.row(  # type: ignore[attr-defined]
         app,
-        strip=spark.strip((TONES[one] for one in past.history), str(_day(told, past))) if past else "",
+        strip=day(told, past) if past else "",
         figures=figures(told, past) if past else (),
         step=under_way.steps[-1] if under_way and under_way.steps else None,
     )
     return Markup(html)  # noqa: S704 - a template has made it
+
+
+def day(told: Catalogue, past: AppSummary) -> Markup:
+    """The last day of an app as a strip."""
+    return spark.strip((TONES[one] for one in past.history), str(_day(told, past)))
 
 
 def _day(told: Catalogue, past: AppSummary) -> Markup:

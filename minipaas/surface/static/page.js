@@ -75,6 +75,36 @@
     put(node, word);
   };
 
+  // What will happen is told in a dialog; without this script it is a page of its own.
+  const dialog = document.getElementById("dialog");
+  const main = document.getElementById("main");
+  const announce = (text) => put(document.getElementById("announce"), text);
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    // A refresh that fails leaves what is there.
+    if (event.detail.target === main && event.detail.xhr.status >= 400) event.detail.shouldSwap = false;
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target.id !== "dialog-body") return;
+    if (!dialog.open) dialog.showModal();
+    dialog.querySelector("#confirm-name, .go, a")?.focus();
+  });
+  document.addEventListener("begun", (event) => {
+    dialog.close();
+    announce(words.begun);
+    for (const input of $(".scale input[type=number]")) input.value = input.defaultValue;
+    location.hash = `change-${event.detail.change}`;
+  });
+  document.addEventListener("click", (event) => {
+    const close = event.target.closest("[data-close]");
+    if (close && dialog.open) {
+      event.preventDefault();
+      dialog.close();
+    }
+    const step = event.target.closest("[data-step]");
+    if (step) step.dataset.step > 0 ? step.parentElement.elements.replicas.stepUp() : step.parentElement.elements.replicas.stepDown();
+  });
+  document.documentElement.classList.add("script");
+
   document.addEventListener("htmx:sseOpen", () => live(words.live, "good"));
   document.addEventListener("htmx:sseError", () => live(words.lost, "bad"));
   document.addEventListener("htmx:afterSwap", () => {
