@@ -114,11 +114,7 @@ def test_a_host_from_copying_to_uninstalling(host: Host, author: Author, hello: 
     assert f"page: http://127.0.0.1:{host.page}" in told
     commands = [line.strip() for line in told.partition("Next:\n")[2].splitlines()]
     assert len(commands) == 3
-    assert (
-        "needs" in host.sh(commands[0])
-        or "Everything runs" in host.sh(commands[0])
-        or "No apps" in host.sh(commands[0])
-    )
+    host.sh(commands[0])
 
     again(host)
     bundle = hello("1.0.0")
