@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +19,13 @@ from kit.box import REPO, Author, BoxError, Done, Program, fetch, free_port, wai
 from kit.podman import PrivatePodman, end_processes
 from kit.roots import into
 
+from tests.e2e.books import block
 from tests.e2e.hello import HelloBundles
 
 SCRIPT = "/etc/init.d/minipaas"
+NOBODY = 65534
+FORCED = "--init sysv --force"
+"""These tests may run where no box should be, as on a disk in memory."""
 LAYERS = """
 set -e
 mkdir -p "$0/etc/up" "$0/etc/work"
@@ -57,19 +63,26 @@ class Host:
     def sh(self, text: str, check: bool = True) -> str:
         """A line that the operator types; what it says."""
         env = self.program.environment()
-        words = [*self.words, "sh", "-c", text]
+        words = [*self.words, "sh", "-c", f"cd {self.directory} && {text}"]
         ran = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=False)
         if check and ran.returncode != 0:
             raise BoxError(f"{text}: exit code {ran.returncode}\n{ran.stdout}{ran.stderr}")
         return ran.stdout + ran.stderr
+
+    def typed(self, name: str) -> list[str]:
+        """The lines of a block in the handbook, for this place."""
+        elsewhere = f"--prefix {self.prefix}"
+        lines = block("docs/operator-handbook.md", name).splitlines()
+        swap = {"./minipaas install": f"./minipaas install {FORCED} {elsewhere}", "uninstall": f"uninstall {elsewhere}"}
+        return [re.sub("|".join(swap), lambda found: swap[found[0]], line) for line in lines]
 
     def pid(self) -> int:
         """Of `serve`."""
         return int((self.data / "lock").read_text())
 
     def install(self, *more: str | Path) -> str:
-        """With the copied file. --force: these tests may run where no box should be, as on a disk in memory."""
-        return self.copied.run("install", "--prefix", self.prefix, "--init", "sysv", "--force", *more).out
+        """Once more, with the copied file."""
+        return self.copied.run("install", *FORCED.split(), "--prefix", self.prefix, *more).out
 
     def serves(self) -> bool:
         """Whether hello answers through the ingress."""
@@ -108,13 +121,16 @@ def host(podman: PrivatePodman, built: Path) -> Iterator[Host]:
 
 
 def test_a_host_from_copying_to_uninstalling(host: Host, author: Author, hello: HelloBundles) -> None:
-    told = host.install("--trust", author.root)
+    (host.directory / "root.json").write_bytes(author.root.read_bytes())
+    install, *checks = (*host.typed("install"), *host.typed("doctor"))
+    told = host.sh(install)
     assert "✓ start" in told, told
     assert "✓ trust  root version 1" in told
     assert f"page: http://127.0.0.1:{host.page}" in told
     commands = [line.strip() for line in told.partition("Next:\n")[2].splitlines()]
     assert len(commands) == 3
-    host.sh(commands[0])
+    for command in (commands[0], *checks):
+        assert "✗" not in host.sh(command, check="doctor" not in command)
 
     again(host)
     bundle = hello("1.0.0")
@@ -171,7 +187,8 @@ def uninstalled(host: Host, containers: object) -> None:
     refused: Done = host.program.run("uninstall", "--prefix", host.prefix, check=False)
     assert refused.code == 2
     assert host.serves(), "nobody said yes"
-    told = host.program.run("uninstall", "--prefix", host.prefix, "--yes").out
+    (line,) = host.typed("uninstall")
+    told = host.sh(line)
     for name in host.program.podman.containers("hello"):
         assert name in told, "what keeps running is named"
     assert host.program.podman.containers("hello").keys() == containers
@@ -184,6 +201,36 @@ def uninstalled(host: Host, containers: object) -> None:
     assert did[:2] == ["install", "uninstall"]
     host.program.run("uninstall", "--prefix", host.prefix, "--yes", "--purge")
     assert [path for path in host.prefix.rglob("*") if not path.is_dir()] == []
+
+
+def test_a_user_alone(built: Path, author: Author) -> None:
+    """In that user's home; nothing of the host is touched. Without a systemd of the user's, nothing is started."""
+    with tempfile.TemporaryDirectory(prefix="minipaas-user-", dir="/tmp") as name:
+        home = Path(name)
+        (home / "minipaas").write_bytes(built.read_bytes())
+        (home / "minipaas").chmod(0o755)
+        (home / "root.json").write_bytes(author.root.read_bytes())
+        os.chown(home, NOBODY, NOBODY)
+        (line,) = block("docs/operator-handbook.md", "install-user").splitlines()
+        env = {"HOME": name, "PATH": "/usr/bin:/bin"}
+
+        def typed(text: str) -> str:
+            ran = subprocess.run(
+                ["sh", "-c", text], cwd=home, env=env, user=NOBODY, group=NOBODY, extra_groups=[],
+                capture_output=True, text=True, timeout=120, check=False,
+            )  # fmt: skip
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            return ran.stdout
+
+        told = typed(line.replace(" install ", " install --init none --force "))
+        data, config = home / ".local/share/minipaas", home / ".config/minipaas/config.toml"
+        assert f"{home}/.local/bin/minipaas serve --config {config} --data {data}" in told
+        assert "minipaas trust add root.json" in told
+        assert typed(f"{home}/.local/bin/minipaas --version").startswith("minipaas ")
+        assert data.stat().st_mode & 0o777 == 0o700
+        typed(f"{home}/.local/bin/minipaas uninstall --user --yes --purge")
+        left = {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
+        assert left == {"minipaas", "root.json"}
 
 
 def test_an_image_that_is_made_on_another_machine(built: Path, tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ def install(
     planned = _planned(places, init, known)
     restart = _write(planned, tree, version)
     if init is Init.NONE:
-        print(f"  nothing starts it here by itself: {places.link} {' '.join(planned.manager.service.arguments)}")
+        print(f"Nothing starts it here by itself: {places.link} {' '.join(planned.manager.service.arguments)}")
+        if root is not None:
+            print(f"When it runs: minipaas trust add {root}")
         return
     with _step("start with the host"):
         planned.manager.enable()
