@@ -2,8 +2,8 @@
 
 deploy   a ~200 MB app from a file to the first 200 through the ingress, against raw podman load + run;
          and the next release of it with only the app layer changed
-idle     memory and CPU of `serve` with 50 healthy instances probed every 10 s; a reconcile round with nothing
-         to do for 200 instances
+idle     memory and CPU of `serve` and of Podman's service with 50 healthy instances probed and measured every
+         10 s; a reconcile round with nothing to do for 200 instances
 start    `version`, `status` and `serve` (empty, and with 50 apps), from the start of the process: from the sources,
          as the program tree and as the one file
 size     what the binary weighs, and what each part of it costs: bytes, import time, resident memory

@@ -10,11 +10,16 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
+import yaml
 
 from minipaas.model.config import Config, TlsConfig
+from minipaas.model.metrics import Summary
 from minipaas.model.typed import convert, to_builtins
+from minipaas.surface.access import Access
 from minipaas.surface.cli.main import EXIT_CODES, INTERRUPTED, cli
 from minipaas.surface.table import TABLE
+from minipaas.telemetry.exposition import Facts, exposition
+from tests.telemetry.made import counters, route
 
 BOOK = (Path(__file__).parents[3] / "docs" / "operator-handbook.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", BOOK, re.DOTALL)).splitlines()
@@ -59,6 +64,34 @@ def test_every_configuration_can_be_copied():
     for example in examples:
         convert(tomllib.loads(example), Config, "the handbook")
     assert len(examples) > 1
+
+
+def test_prometheus_is_sent_where_the_api_listens():
+    """Its defaults fill in the rest: http, and /metrics."""
+    (told,) = re.findall(r"```yaml\n(.*?)```", BOOK, re.DOTALL)
+    (job,) = yaml.safe_load(told)["scrape_configs"]
+    assert job["static_configs"] == [{"targets": list(Config().api.listen)}]
+    assert set(job) == {"job_name", "static_configs"}
+    assert any(row.path == "/metrics" and row.access is Access.OPEN for row in TABLE)
+
+
+def test_every_metric_that_is_named_is_exposed():
+    facts = Facts(
+        version="",
+        podman="",
+        trouble=False,
+        clock_synced=True,
+        disk_free=0,
+        changes={},
+        summary=Summary(at=0.0, step=60, host=None, apps=()),
+        ingress=counters(route()),
+        slots={},
+        host=None,
+    )
+    exposed = set(re.findall(r"# TYPE (\w+)", exposition(facts)[0].decode()))
+    named = {name.removesuffix("_bucket") for name in re.findall(r"\bminipaas_[a-z]+_\w+", BOOK)}
+    assert len(named) > 5
+    assert named <= exposed
 
 
 def test_every_exit_code_is_explained():
