@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from minipaas.engine.engine import Engine
 from minipaas.model.errors import EngineError
 from minipaas.model.observed import Observed
-from minipaas.model.usage import Usage
-from minipaas.telemetry.host import HostReading
 from minipaas.telemetry.limits import SAMPLE
 from minipaas.telemetry.meter import Place
 from minipaas.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Sampler:
@@ -29,46 +30,35 @@ class Sampler:
         self._engine = engine
         self._telemetry = telemetry
         self._observed = observed
-        self._told = ""
+        self._told: dict[str, str] = {}
+        """What has been logged last, by what was tried."""
 
     async def run(self) -> None:
         """Sample until cancelled, just after each multiple of the interval, so that every step has one sample."""
-        await self._safely(self._telemetry.load)
+        await self._safely("read what was kept", self._telemetry.load())
         while True:
-            await self._safely(self.sample)
+            await self.sample()
             await asyncio.sleep(SAMPLE - time.time() % SAMPLE + 0.05)
 
     async def sample(self) -> None:
-        """One sample."""
-        usage = await self._usage()
-        host = await asyncio.to_thread(self._host)
+        """One sample. Never fails."""
+        usage = await self._safely("read what containers use", self._engine.usage())
+        host = await self._safely("read how the machine is", asyncio.to_thread(self._telemetry.host.read))
         instances = self._observed().instances
         places = {one.id: Place(one.app, one.service, one.slot, one.started) for one in instances}
-        await self._telemetry.take(usage, places, [one.id for one in instances if one.oom_killed], host)
+        killed = [one.id for one in instances if one.oom_killed]
+        await self._safely("keep a sample", self._telemetry.take(usage or {}, places, killed, host))
 
-    async def _usage(self) -> dict[str, Usage]:
+    async def _safely(self, what: str, work: Awaitable[T]) -> T | None:
+        """Its result; None when it failed, which is told once until it goes well again."""
         try:
-            return await self._engine.usage()
-        except EngineError as error:
-            self._tell(error)
-            return {}
-
-    def _host(self) -> HostReading | None:
-        try:
-            return self._telemetry.host.read()
-        except Exception as error:  # /proc that is not as psutil expects it
-            self._tell(error)
-            return None
-
-    async def _safely(self, work: Callable[[], object]) -> None:
-        try:
-            await work()  # type: ignore[misc]
-            self._told = ""
+            result = await work
         except Exception as error:
-            self._tell(error)
-
-    def _tell(self, error: Exception) -> None:
-        said = f"{type(error).__name__}: {error}"
-        if said != self._told:
-            self._told = said
-            log.warning("cannot measure: %s", said, exc_info=None if isinstance(error, EngineError) else error)
+            said = f"{type(error).__name__}: {error}"
+            if self._told.get(what) != said:
+                self._told[what] = said
+                known = isinstance(error, EngineError)
+                log.warning("cannot %s: %s", what, error, exc_info=None if known else error)
+            return None
+        self._told.pop(what, None)
+        return result

@@ -32,6 +32,8 @@ ENTRIES: Final = 512
 """Slots, and routes, of one app that are kept in a point; the rest of them is left out."""
 FILE_SIZE: Final = 512 * 1024**2
 """The file never grows beyond this; when 200 apps would need more, it is begun anew."""
+CLOSE: Final = 2.0
+"""For the last write when the box stops; a disk that hangs is not waited for longer."""
 PRUNE_EVERY: Final = 10
 """Flushes between two prunings."""
 

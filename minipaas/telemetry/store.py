@@ -96,13 +96,17 @@ class Store:
             await self._run(lambda: self._flush(now))
 
     async def close(self, now: float) -> None:
-        """Write what waits, and close the file."""
+        """Write what waits, and close the file; on a disk that hangs, neither."""
         if self._closed:
             return
-        await self.flush(now)
+        try:
+            async with asyncio.timeout(limits.CLOSE):
+                await self.flush(now)
+                await self._run(self._drop)
+        except TimeoutError:
+            log.warning("cannot write %s: the disk does not answer", self._path)
         self._closed = True
-        await self._run(self._drop)
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     # -- taking out
 

@@ -140,7 +140,7 @@ class Telemetry:
         now = self._clock()
         for app, state in states.items():
             self.history.see(app, state, now)
-        if len(self.history.apps) != len(states):
+        if self.history.apps.keys() != states.keys():
             self.history.keep(states)
             self._sparks.keep(states)
 
