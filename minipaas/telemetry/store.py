@@ -246,6 +246,7 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 500")
+        db.execute("PRAGMA cache_size = -512")  # KiB; a box has better use for memory
         db.execute("PRAGMA journal_size_limit = 4194304")
         db.execute(f"PRAGMA max_page_count = {limits.FILE_SIZE // _PAGE}")
         version = db.execute("PRAGMA user_version").fetchone()[0]
