@@ -141,7 +141,9 @@ class Core:
         self._start_ticking()
         one.since = self.now
         if len(self._shaking) >= self.limits.handshakes:
-            next(iter(self._shaking)).expired()
+            oldest = next(iter(self._shaking))
+            del self._shaking[oldest]
+            oldest.expired()
         self._shaking[one] = None
 
     def shaken(self, one: Secure) -> None:

@@ -118,7 +118,8 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         if data[0] != _HANDSHAKE:
             self._refuse(data)
             return
-        address = self._raw.get_extra_info("sockname")[0]
+        here = self._raw.get_extra_info("sockname")
+        address = here[0] if isinstance(here, tuple) else "127.0.0.1"
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = self._certificates.context(address).wrap_bio(self._in, self._out, server_side=True)
         self.stage = SHAKING
