@@ -63,6 +63,15 @@ def trust(facts: Facts) -> Finding | None:
     return ok("trust", f"root version {facts.box.root_version}")
 
 
+def certificates(facts: Facts) -> Finding | None:
+    """What it shows over TLS is good, and will be for a while."""
+    if facts.box is None or facts.box.certificates is None:
+        return None
+    if facts.box.certificate_troubles:
+        return warn("certificates", "; ".join(facts.box.certificate_troubles), "mend it, then: minipaas certs reload")
+    return ok("certificates", f"{facts.box.certificates}, all good")
+
+
 def service_files(facts: Facts) -> Finding | None:
     """The service is as this version would write it."""
     receipt = facts.receipt
@@ -121,4 +130,4 @@ def _restart(facts: Facts) -> str:
             return "stop minipaas serve and start it again; apps keep running"
 
 
-CHECKS = (configuration, program, service_files, box, trust, registry_copy)
+CHECKS = (configuration, program, service_files, box, trust, certificates, registry_copy)

@@ -86,6 +86,9 @@ class BoxFacts(Struct, frozen=True, kw_only=True):
     root_version: int | None
     floor: int
     """The time, Unix seconds, that it cannot be before."""
+    certificates: int | None
+    """How many it shows; None: it does not speak TLS."""
+    certificate_troubles: tuple[str, ...]
 
 
 class Facts(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -18,8 +19,8 @@ from minipaas.install.layout import Layout
 from minipaas.install.places import Places
 from minipaas.install.receipt import Receipt
 from minipaas.install.service import Init, detect
-from minipaas.model.config import Config, parse_config, parse_listen
-from minipaas.model.errors import EngineDown, MinipaasError, Unreachable
+from minipaas.model.config import Config, is_loopback, parse_config, parse_listen
+from minipaas.model.errors import EngineDown, MinipaasError, Missing, Unreachable
 
 T = TypeVar("T")
 
@@ -182,17 +183,21 @@ def box(data: Path, config: Config) -> BoxFacts:
     Unreachable."""
     from minipaas.surface.client import Box, Limits
     from minipaas.surface.connection import SOCKET_NAME, Address
-    from minipaas.surface.wire import BoxView
+    from minipaas.surface.wire import BoxView, Certificates
 
     ways = [Address("unix", str(data / SOCKET_NAME))]
     for listen in config.api.listen:
         host, port = parse_listen(listen)
-        if port:
-            ways.append(Address("http", "127.0.0.1" if host == "0.0.0.0" else host, port))  # noqa: S104
+        if port and is_loopback(host):
+            ways.append(Address("http", host, port))
     failure: MinipaasError | None = None
     for way in ways:
         try:
-            view: Any = Box(way, limits=Limits(connect=1, answer=ANSWER / 2)).get("/box", BoxView)
+            asked = Box(way, limits=Limits(connect=1, answer=ANSWER / 2))
+            view: Any = asked.get("/box", BoxView)
+            tls: Any = None
+            with contextlib.suppress(Missing):  # one that runs an older version
+                tls = asked.get("/certificates", Certificates)
         except MinipaasError as error:
             failure = failure or error
             continue
@@ -207,5 +212,7 @@ def box(data: Path, config: Config) -> BoxFacts:
             instances=view.counts.instances,
             root_version=view.root_version,
             floor=view.clock.floor,
+            certificates=len(tls.certificates) if tls is not None and tls.authority is not None else None,
+            certificate_troubles=tls.trouble if tls is not None else (),
         )
     raise failure or Unreachable("cannot reach the box")

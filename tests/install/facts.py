@@ -48,6 +48,8 @@ def box(**given: Any) -> BoxFacts:
         "instances": 3,
         "root_version": 1,
         "floor": 0,
+        "certificates": None,
+        "certificate_troubles": (),
     }
     return BoxFacts(**plain | given)
 

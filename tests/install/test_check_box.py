@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from minipaas.install import check_box
 from minipaas.install.facts import Facts
@@ -74,6 +75,22 @@ def test_nobody_is_believed(tmp_path: Path) -> None:
     told = check_box.trust(facts(tmp_path, box=box(root_version=None)))
     assert told is not None
     assert (told.level, told.mend) == (Level.WARN, "minipaas trust add root.json")
+
+
+@pytest.mark.parametrize(
+    ("count", "troubles", "level", "says"),
+    [
+        (None, (), None, ""),
+        (3, (), Level.OK, "3, all good"),
+        (3, ("certificate a.pem: it ended 2 days ago", "cannot read b.pem"), Level.WARN, "it ended 2 days ago; cannot"),
+    ],
+)
+def test_certificates(
+    tmp_path: Path, count: int | None, troubles: tuple[str, ...], level: Level | None, says: str
+) -> None:
+    told = check_box.certificates(facts(tmp_path, box=box(certificates=count, certificate_troubles=troubles)))
+    assert (told.level if told else None) is level
+    assert says in (told.says if told else "")
 
 
 def test_units_that_are_not_as_the_configuration_has_it(tmp_path: Path) -> None:
