@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import random
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable
@@ -107,6 +108,8 @@ class Hand:
         self.reader, self.writer = reader, writer
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = town.shown.client().wrap_bio(self.incoming, self.outgoing, server_hostname="shop.local")
+        self.broken = (-1, 0.0, 0)
+        """Which flight has a flipped bit, where in it, and which bit."""
 
     async def step(self, action: object, *args: object, piece: int = 1 << 20) -> object:
         while True:
@@ -121,7 +124,12 @@ class Hand:
                 return done
 
     async def flush(self, piece: int) -> None:
-        data = self.outgoing.read()
+        data = bytearray(self.outgoing.read())
+        flight, place, bit = self.broken
+        if data:
+            self.broken = (flight - 1, place, bit)
+            if flight == 0:
+                data[int(place * len(data))] ^= bit
         for start in range(0, len(data), piece):
             self.writer.write(data[start : start + piece])
             await self.writer.drain()
@@ -423,6 +431,29 @@ async def test_nonsense_ends_the_connection(secure: SecureTown, nonsense: bytes)
     assert b"HTTP" not in said
     await until(lambda: secure.ingress.counters().refused == 1)
     writer.close()
+
+
+async def test_flipped_bits_break_only_their_own_connection(shown: Shown) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    chance = random.Random(7)
+    # A flipped length makes both sides wait for what never comes: short times end that.
+    async with SecureTown(Ingress(small(handshake=0.1, keep_alive=0.1)), shown) as town:
+        await town.answer(OK)
+        for _ in range(80):
+            hand = Hand(town, *await town.bare())
+            hand.broken = (chance.randrange(3), chance.random(), 1 << chance.randrange(8))
+            with contextlib.suppress(ssl.SSLError, ConnectionError):
+                await hand.step(hand.tls.do_handshake)
+                await hand.step(hand.tls.write, GET)
+                await hand.step(hand.tls.read, 65536)
+            hand.writer.close()
+        await until(lambda: town.ingress.counters().connections == 0)
+        assert complaints == []
+        reader, writer = await town.connect()
+        writer.write(GET)
+        assert status((await read_answer(reader))[0]) == 200
+        writer.close()
 
 
 @pytest.mark.parametrize("first", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"])
