@@ -82,6 +82,12 @@ class RunningBox:
         host, port = self.surface.addresses[0]
         return f"http://{host}:{port}"
 
+    async def token(self, role: str, name: str = "") -> str:
+        """The secret of a new token."""
+        return await self.control.registry.add_token(
+            name or f"{role}-{time.monotonic_ns()}", role, time.time(), actor="test", origin="test"
+        )
+
     async def trust(self) -> None:
         await self.control.add_root(default_trust()[1], actor="test", origin="test")
 

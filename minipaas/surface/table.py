@@ -31,8 +31,11 @@ from minipaas.surface.handlers import (
 )
 from minipaas.surface.limits import LIMITS
 from minipaas.surface.pages import actions, sign_in
+from minipaas.surface.pages import tokens as token_forms
+from minipaas.surface.pages import trust as trust_form
 from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
+from minipaas.surface.pages.audit import audit as audit_page
 from minipaas.surface.pages.box import box as box_page
 from minipaas.surface.pages.overview import overview
 
@@ -530,6 +533,47 @@ TABLE: tuple[Row, ...] = (
         handler=box_page,
         summary="Facts of this box on the status page.",
         response="text/html",
+    ),
+    Row(
+        method="POST",
+        path="/box/tokens",
+        access=Access.ADMIN,
+        handler=token_forms.make,
+        summary="Make a token on the status page, which shows its secret this once.",
+        form=token_forms.MakeToken,
+        response="text/html",
+        status=201,
+        errors=(400, 409, 413, 415),
+    ),
+    Row(
+        method="POST",
+        path="/box/tokens/revoke",
+        access=Access.ADMIN,
+        handler=token_forms.revoke,
+        summary="Revoke a token on the status page.",
+        form=token_forms.RevokeToken,
+        response="text/html",
+        status=303,
+        errors=(400, 404, 413, 415),
+    ),
+    Row(
+        method="POST",
+        path="/box/trust",
+        access=Access.ADMIN,
+        handler=trust_form.add,
+        summary="See on the status page what a trust root would change; then trust it.",
+        form=trust_form.TrustRootForm,
+        response="text/html",
+        errors=(400, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path="/audit",
+        access=Access.READ,
+        handler=audit_page,
+        summary="The audit log on the status page, with a filter.",
+        response="text/html",
+        errors=(400,),
     ),
     Row(
         method="GET",

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Response
 
 from tests.npm import node_modules
 
-PATIENCE = 15_000
+PATIENCE = 10_000
 """Milliseconds that the browser waits for what should come."""
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
@@ -62,6 +62,13 @@ class Visitor:
         response = await self.page.goto(path, wait_until="load")
         assert response is not None
         return response
+
+    async def sign_in(self, secret: str) -> None:
+        """With a token, by the form; ends on the overview."""
+        await self.open("/sign-in")
+        await self.page.locator("#token").fill(secret)
+        await self.page.keyboard.press("Enter")
+        await self.page.get_by_role("button", name="Sign out").wait_for()
 
     async def live(self) -> None:
         """Wait until the page hears of news."""

@@ -172,8 +172,14 @@ async def test_a_removed_app_keeps_its_story(box: SmallBox) -> None:
 
 async def test_the_audit_is_only_for_those_who_may_read_it(box: SmallBox) -> None:
     await serve(box.registry, release(1))
-    assert "Audit" not in (await fetch(box, "/box")).text
-    assert "Audit" in (await fetch(box, "/box", role="read")).text
+    stranger = await fetch(box, "/box")
+    assert "change 1" not in stranger.text
+    assert "You do not see who did what. That needs a token that may look: Sign in." in stranger.text
+    assert "change 1" in (await fetch(box, "/box", role="read")).text
+    assert "change 1" in (await fetch(box, "/audit", role="read")).text
+    browser = {"headers": {"Accept": "text/html"}, "allow_redirects": False}
+    async with await box.remote() as session, session.get("/audit", **browser) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/sign-in?next=/audit")
 
 
 def _links(page: Checked) -> Iterator[str]:

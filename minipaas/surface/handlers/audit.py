@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minipaas.registry.audit import Wanted
+from minipaas.registry.audit import ANY, Wanted
 from minipaas.surface.call import Call, Query
 from minipaas.surface.wire import Audit, AuditView
 
@@ -50,7 +50,7 @@ def wanted_by(query: Mapping[str, Any]) -> Wanted:
     )
 
 
-async def rows(call: Call, limit: int, wanted: Wanted) -> Audit:
+async def rows(call: Call, limit: int, wanted: Wanted = ANY) -> Audit:
     """At most `limit` rows."""
     return Audit(
         rows=tuple(

@@ -27,7 +27,10 @@ async def add(call: Call) -> NewToken:
 
 async def revoke(call: Call) -> web.Response:
     """Forget one."""
-    await call.registry.revoke_token(
-        call.request.match_info["name"], actor=call.caller.actor, origin=call.caller.origin, now=time.time()
-    )
+    await revoke_named(call, call.request.match_info["name"])
     return web.Response(status=204)
+
+
+async def revoke_named(call: Call, name: str) -> None:
+    """Forget the one of this name. Raises Missing."""
+    await call.registry.revoke_token(name, actor=call.caller.actor, origin=call.caller.origin, now=time.time())

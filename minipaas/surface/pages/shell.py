@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
+from yarl import URL
 
 from minipaas.model.errors import MinipaasError
 from minipaas.model.units import human_bytes
@@ -54,6 +55,7 @@ async def render(
     request = call.request
     language = language_of(request)
     version = call.context.news.current()
+    address = request.rel_url if request.method in ("GET", "HEAD") else _page_of(request)
     text = (
         environment(language)
         .get_template(template)
@@ -61,8 +63,8 @@ async def render(
             box=await facts(call) if call.caller.may(Access.OPEN) else None,
             version=version,
             path=request.path,
-            here=str(request.rel_url.without_query_params("lang")),
-            switch=lambda tag: str(request.rel_url.update_query(lang=tag)),
+            here=str(address.without_query_params("lang")),
+            switch=lambda tag: str(address.update_query(lang=tag)),
             caller=call.caller,
             may=lambda access: call.caller.may(Access(access)),
             csrf=call.caller.session.csrf if call.caller.session else call.context.sessions.open_csrf,
@@ -77,6 +79,19 @@ async def render(
     if request.query.get("lang") in LANGUAGES:
         response.set_cookie(LANGUAGE_COOKIE, language, max_age=LANGUAGE_KEPT, httponly=True, samesite="Lax", path="/")
     return response
+
+
+def _page_of(request: web.Request) -> URL:
+    """The page whose form was sent: its address is the beginning of the form's."""
+    first, *rest = request.path.strip("/").split("/")
+    return URL.build(path=f"/{first}/{rest[0]}" if first == "apps" and rest else f"/{first}")
+
+
+def go(call: Call, path: str) -> web.Response:
+    """To another page, by the means that the asker understands."""
+    if by_script(call.request):
+        return web.Response(status=204, headers={"HX-Redirect": path})
+    return web.Response(status=303, headers={"Location": path, "Cache-Control": "no-store"})
 
 
 def to_sign_in(request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from minipaas.model.errors import Forbidden, MinipaasError
 from minipaas.surface import problems
 from minipaas.surface.access import cookie_name, unknown_token
 from minipaas.surface.call import Call
-from minipaas.surface.pages.shell import by_script, render
+from minipaas.surface.pages.shell import go, render
 from minipaas.surface.sessions import Offer
 from minipaas.surface.wire import Role
 
@@ -64,7 +64,7 @@ async def leave(call: Call) -> web.StreamResponse:
     if call.caller.session is not None:
         call.context.sessions.end(call.caller.session)
         await _audit(call, call.caller.actor, "page.sign_out", "signed out")
-    response = _go(call, "/")
+    response = go(call, "/")
     response.del_cookie(cookie_name(call.request.secure), path="/", secure=call.request.secure, httponly=True)
     return response
 
@@ -76,7 +76,7 @@ async def _signed_in(call: Call, offer: Offer, then: str) -> web.StreamResponse:
         sessions.end(call.caller.session)
     identity, _ = sessions.open(offer, call.caller.origin)
     await _audit(call, offer.actor, "page.sign_in", "signed in")
-    response = _go(call, local_path(then))
+    response = go(call, local_path(then))
     response.set_cookie(
         cookie_name(call.request.secure),
         identity,
@@ -105,13 +105,6 @@ async def _audit(call: Call, actor: str, action: str, result: str) -> None:
     await call.registry.audit(
         actor=actor, action=action, subject="page", origin=call.caller.origin, result=result, now=time.time()
     )
-
-
-def _go(call: Call, path: str) -> web.Response:
-    """To another page, by the means that the asker understands."""
-    if by_script(call.request):
-        return web.Response(status=204, headers={"HX-Redirect": path})
-    return web.Response(status=303, headers={"Location": path, "Cache-Control": "no-store"})
 
 
 def local_path(path: str) -> str:

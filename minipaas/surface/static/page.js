@@ -43,6 +43,8 @@
       if (node.title !== title) node.title = title;
     }
     for (const node of $("time[data-date]")) put(node, full(new Date(Number(node.dataset.date) * 1000)));
+    for (const node of $("time[data-day]"))
+      put(node, new Date(Number(node.dataset.day) * 1000).toLocaleDateString(language, { dateStyle: "medium" }));
     for (const node of $("time[data-clock]")) {
       const date = new Date(Number(node.dataset.clock) * 1000);
       const today = date.toDateString() === new Date().toDateString();
@@ -51,13 +53,21 @@
     for (const node of $("[data-since]")) put(node, span(now() - Number(node.dataset.since)));
   };
 
+  // Whether somebody has filled this in, and not sent it yet.
+  const touched = (node) => {
+    if (node instanceof HTMLSelectElement) return [...node.options].some((one) => one.selected !== one.defaultSelected);
+    if (node instanceof HTMLTextAreaElement) return node.value !== node.defaultValue;
+    return node instanceof HTMLInputElement && (node.value !== node.defaultValue || node.checked !== node.defaultChecked);
+  };
+
   // A refresh replaces text by what the server says; what was written here stays, and so does what was opened.
   if (window.Idiomorph) {
     const callbacks = window.Idiomorph.defaults.callbacks;
     callbacks.beforeNodeMorphed = (old, fresh) => {
       if (!(old instanceof Element) || !(fresh instanceof Element)) return true;
       const same = (key) => old.dataset[key] !== undefined && old.dataset[key] === fresh.dataset[key];
-      return !(same("t") || same("since") || same("date") || same("clock"));
+      if (touched(old)) return false;
+      return !(same("t") || same("since") || same("date") || same("day") || same("clock"));
     };
     callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
   }
