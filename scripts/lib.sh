@@ -43,7 +43,6 @@ node                            nodejs
 npm                             npm
 chromium                        chromium
 /usr/share/fonts/truetype/wqy/wqy-microhei.ttc  fonts-wqy-microhei
-/usr/share/fonts/opentype/cantarell/Cantarell-Regular.otf  fonts-cantarell
 /etc/ssl/certs/ca-certificates.crt  ca-certificates
 TABLE
 }

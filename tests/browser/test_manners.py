@@ -9,7 +9,8 @@ from tests.browser.fixtures import Visit
 from tests.browser.scene import APPS
 from tests.browser.visitor import PHONE
 
-PAGES = ("/", "/apps/shop", "/apps/gateway", "/apps/sensors", "/box")
+PAGES = ("/", "/apps/shop", "/apps/gateway", "/apps/sensors", "/box", "/sign-in")
+SIGNED_IN = (*PAGES, "/audit", "/audit?result=maybe")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -17,7 +18,10 @@ PAGES = ("/", "/apps/shop", "/apps/gateway", "/apps/sensors", "/box")
 async def test_nothing_keeps_people_out(scene: RunningBox, visit: Visit, scheme: str, size: str) -> None:
     options = {"viewport": PHONE} if size == "phone" else {}
     visitor = await visit(scene.url, color_scheme=scheme, **options)
-    for path in PAGES:
+    visitor.expect("400")
+    if scheme == "dark":
+        await visitor.sign_in(await scene.token("admin"))
+    for path in SIGNED_IN if scheme == "dark" else PAGES:
         await visitor.open(path)
         assert await visitor.barriers() == [], path
         assert await visitor.overflow() == "", path
@@ -29,7 +33,7 @@ async def test_without_javascript_it_is_a_plain_page(scene: RunningBox, visit: V
         await visitor.open(path)
         assert await visitor.page.locator("h1").count() == 1
     await visitor.open("/")
-    await visitor.page.get_by_role("link", name="shop", exact=True).click()
+    await visitor.page.locator("main").get_by_role("link", name="shop", exact=True).click()
     assert visitor.page.url.endswith("/apps/shop")
 
 

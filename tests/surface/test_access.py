@@ -37,12 +37,21 @@ BODIES: dict[str, object] = {
     "/api/v1/apps/{app}/scale": {"service": "web", "replicas": 2},
     "/api/v1/tokens": {"name": "ci", "role": "read"},
 }
-FORMS: dict[str, dict[str, str]] = {"/apps/{app}/remove": {"name": "shop"}}
+FORMS: dict[str, dict[str, str]] = {
+    "/apps/{app}/remove": {"name": "shop"},
+    "/box/tokens": {"name": "ci", "role": "read"},
+    "/box/tokens/revoke": {"name": "old"},
+    "/box/trust": {"root": "nonsense"},
+}
 ADVERTISED = {
     ("GET", "/sign-in"): Access.DOOR,
     ("POST", "/sign-in"): Access.DOOR,
     ("POST", "/sign-out"): Access.DOOR,
     ("GET", "/static/{file}"): Access.DOOR,
+    ("GET", "/audit"): Access.READ,
+    ("POST", "/box/tokens"): Access.ADMIN,
+    ("POST", "/box/tokens/revoke"): Access.ADMIN,
+    ("POST", "/box/trust"): Access.ADMIN,
     ("POST", "/api/v1/page-links"): Access.READ,
     ("GET", "/apps/{app}/rollback"): Access.DEPLOY,
     ("POST", "/apps/{app}/rollback"): Access.DEPLOY,
