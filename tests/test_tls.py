@@ -16,9 +16,12 @@ import aiohttp
 import msgspec
 import pytest
 
+from minipaas.app import box as a_box
+from minipaas.ingress.listen import bind
 from minipaas.model.certificate import Source
 from minipaas.model.config import CertificateFiles, TlsConfig
 from minipaas.model.errors import MinipaasError
+from minipaas.takeover.listeners import Held, Listeners
 from tests.boxes import PATIENCE, RunningBox, config, fake, running_box, toml
 from tests.certs.made import OtherCa
 from tests.fakepodman.server import FakePodman
@@ -113,6 +116,22 @@ async def test_a_directory_that_cannot_be_used_is_said(fake: FakePodman, tmp_pat
         async with secure_box(fake, tmp_path):
             pass
     assert failed.value.code == "certificate.keep"
+
+
+async def test_on_the_socket_that_the_service_manager_gave(fake: FakePodman, tmp_path: Path) -> None:
+    (sock,) = bind([("127.0.0.1", 0)], 5)
+    where = sock.getsockname()
+    (tmp_path / "data").mkdir()
+    settings = msgspec.structs.replace(config(fake), tls=TlsConfig())
+    async with a_box(settings, tmp_path / "data", Listeners([Held("https", "", sock)])) as (control, _):
+        assert control.ingress.secure == (where,)
+        assert control.certificates is not None
+        ca = tmp_path / "ca.pem"
+        ca.write_bytes(control.certificates.authority.pem)
+        context = ssl.create_default_context(cafile=ca)
+        url = f"https://127.0.0.1:{where[1]}/"
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=context) as answer:
+            assert (answer.status, answer.headers["X-Minipaas"]) == (404, "route.unknown")
 
 
 # -- the API on the LAN, as processes

@@ -127,6 +127,8 @@ Type=notify
 # after an upgrade another process is the main one
 NotifyAccess=all
 ExecStart={command}
+# certificates are loaded again; config.toml is not
+ExecReload=/bin/kill -HUP $MAINPID
 Sockets={names}
 Restart=always
 RestartSec=1

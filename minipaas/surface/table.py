@@ -350,7 +350,7 @@ TABLE: tuple[Row, ...] = (
         access=Access.OPEN,
         handler=certificates.root,
         summary="The root certificate of this box's own CA, in PEM, for clients to trust.",
-        response="application/x-pem-file",
+        response="application/x-x509-ca-cert",
         errors=(404,),
     ),
     Row(

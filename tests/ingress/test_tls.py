@@ -18,6 +18,7 @@ from minipaas.certs.authority import Authority
 from minipaas.certs.contexts import server_context
 from minipaas.ingress import Ingress, Limits
 from minipaas.ingress.ingress import TlsDoor
+from minipaas.ingress.listen import bind
 from minipaas.model.route import Route
 
 from .peers import GET, OK, PATIENCE, Town, field, read_answer, small, status, until, yielding
@@ -524,6 +525,21 @@ async def test_routes_that_were_there_before_the_listener_are_moved_too(shown: S
     await town.answer(OK, route="shop.local")
     async with town:
         assert status(await town.plain(ask("shop.local"))) == 308
+
+
+async def test_on_a_socket_that_listens_already(shown: Shown) -> None:
+    (sock,) = bind([("127.0.0.1", 0)], 5)
+    port = sock.getsockname()[1]
+    ingress = Ingress()
+    town = SecureTown(ingress, shown)
+    await town.answer(OK)
+    await ingress.start((), tls=TlsDoor(certificates=shown, ready=[sock]))
+    try:
+        assert ingress.secure == (("127.0.0.1", port),)
+        proof = await ingress.prove_route(Route("*", "/"), "/", PATIENCE)
+        assert (proof.ok, proof.status) == (True, 200), "also without a listener for plain HTTP"
+    finally:
+        await town.__aexit__(None, None, None)
 
 
 async def test_without_redirect_both_answer(shown: Shown) -> None:

@@ -12,7 +12,8 @@ from minipaas.surface.call import Call
 from minipaas.surface.wire import AuthorityView, Certificates, CertificateView
 
 ROOT = "/ca.pem"
-_PEM = "application/x-pem-file"
+_TYPE = "application/x-x509-ca-cert"
+"""What phones and browsers take as an offer to trust a CA; all of them read PEM under this type too."""
 
 
 async def listing(call: Call) -> Certificates:
@@ -48,8 +49,8 @@ async def root(call: Call) -> web.Response:
         )
     return web.Response(
         body=keeper.authority.pem,
-        content_type=_PEM,
-        headers={"Content-Disposition": 'attachment; filename="minipaas-ca.pem"', "Cache-Control": "no-cache"},
+        content_type=_TYPE,
+        headers={"Content-Disposition": 'inline; filename="minipaas-ca.pem"', "Cache-Control": "no-cache"},
     )
 
 
