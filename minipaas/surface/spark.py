@@ -8,6 +8,7 @@ rows of them cost a browser no script at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 
@@ -27,13 +28,13 @@ def line(values: Sequence[float | None], *, least: float = 0.0, tone: str = "") 
     top = max((value for value in values if value is not None and isfinite(value)), default=0.0)
     top = max(top, least, 1e-9)
     heights = [None if value is None else _height(value, top) for value in values]
-    runs = list(_runs(heights))
-    stroke = "".join(_path(start, run) for start, run in runs)
-    fill = "".join(f"{_path(start, run)}V{HEIGHT}H{start}z" for start, run in runs if len(run) > 1)
-    return Markup(
-        '<svg class="spark {}" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
-        '<path class="area" d="{}"/><path class="stroke" d="{}"/></svg>'
-    ).format(tone, max(len(values) - 1, 1), HEIGHT, fill, stroke)
+    paths = [(start, len(run), _path(start, run)) for start, run in _runs(heights)]
+    stroke = "".join(path for _, _, path in paths)
+    fill = "".join(f"{path}V{HEIGHT}H{start}z" for start, length, path in paths if length > 1)
+    return Markup(  # noqa: S704 - numbers, and a class of ours
+        f'<svg class="spark {tone}" viewBox="0 0 {max(len(values) - 1, 1)} {HEIGHT}" preserveAspectRatio="none" '
+        f'aria-hidden="true" focusable="false"><path class="area" d="{fill}"/><path class="stroke" d="{stroke}"/></svg>'
+    )
 
 
 def _height(value: float, top: float) -> int:
@@ -75,16 +76,21 @@ def _path(start: int, heights: Sequence[int]) -> str:
 def strip(tones: Iterable[str], label: str) -> Markup:
     """One cell for each part of the time, the oldest first. A tone is a class, and also a height: what is worse stands
     taller, so that it is seen without colour."""
-    cells = list(tones)
-    parts = [
-        Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-            tone, at * CELL, STRIP_HEIGHT - _TALL.get(tone, STRIP_HEIGHT), CELL - GAP, _TALL.get(tone, STRIP_HEIGHT)
-        )
-        for at, tone in enumerate(cells)
-    ]
+    width, cells = _cells(tuple(tones))
     return Markup(
         '<svg class="strip" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    ).format(max(len(cells), 1) * CELL - GAP, STRIP_HEIGHT, label, Markup("").join(parts))
+    ).format(width, STRIP_HEIGHT, label, cells)
+
+
+@lru_cache(maxsize=1024)
+def _cells(tones: tuple[str, ...]) -> tuple[int, Markup]:
+    """Width, and one path a tone."""
+    paths: dict[str, list[str]] = {}
+    for at, tone in enumerate(tones):
+        tall = _TALL.get(tone, STRIP_HEIGHT)
+        paths.setdefault(tone, []).append(f"M{at * CELL} {STRIP_HEIGHT}v-{tall}h{CELL - GAP}v{tall}z")
+    parts = [Markup('<path class="{}" d="{}"/>').format(tone, "".join(path)) for tone, path in paths.items()]
+    return max(len(tones), 1) * CELL - GAP, Markup("").join(parts)
 
 
 _TALL = {"none": 3, "good": 9, "busy": 12, "warn": 14, "bad": STRIP_HEIGHT}

@@ -83,10 +83,8 @@ class Catalogue:
 
     def __call__(self, key: str, /, **args: object) -> Markup:
         """A text for a template, every placeholder escaped unless it is markup already."""
-        from markupsafe import escape
-
-        form = self._form(key, args.get("n"))
-        return escape(form).format(**args) if args else escape(form)
+        form = _escaped(self._form(key, args.get("n")))
+        return form.format(**args) if args else form
 
     def html(self, message: Message | str) -> Markup:
         """A message as HTML: moments are `<time>` elements, which the page shows in the reader's zone."""
@@ -95,7 +93,7 @@ class Catalogue:
         if isinstance(message, str):
             return escape(message)
         args = {name: self._html(value) for name, value in message.args}
-        return escape(self._form(message.key, dict(message.args).get("n"))).format(**args)
+        return _escaped(self._form(message.key, dict(message.args).get("n"))).format(**args)
 
     def _html(self, value: Arg) -> Markup:
         from markupsafe import Markup, escape
@@ -146,6 +144,13 @@ class Catalogue:
         if isinstance(text, str):
             return text
         return text["one"] if n == 1 and "one" in PLURALS[self.language] else text["other"]
+
+
+@lru_cache(maxsize=4096)
+def _escaped(form: str) -> Markup:
+    from markupsafe import escape
+
+    return escape(form)
 
 
 def clock(at: float) -> str:

@@ -89,6 +89,18 @@
   const dialog = document.getElementById("dialog");
   const main = document.getElementById("main");
   const announce = (text) => put(document.getElementById("announce"), text);
+  // A page that nobody sees asks for nothing; it catches up when it is seen again.
+  let behind = false;
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.elt !== main || !document.hidden) return;
+    event.preventDefault();
+    behind = true;
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden || !behind) return;
+    behind = false;
+    window.htmx.trigger(main, "sse:news");
+  });
   document.addEventListener("htmx:beforeSwap", (event) => {
     // A refresh that fails leaves what is there.
     if (event.detail.target === main && event.detail.xhr.status >= 400) event.detail.shouldSwap = false;
