@@ -18,6 +18,7 @@ import httptools
 from minipaas.ingress import pages
 from minipaas.ingress.limits import Limits
 from minipaas.ingress.pages import Fault
+from minipaas.model.cookies import SECURE_SESSION_COOKIE, SESSION_COOKIE
 
 if TYPE_CHECKING:
     from minipaas.ingress.table import RouteTable, Target
@@ -32,6 +33,9 @@ _BARE = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
 _START = re.compile(rb"[A-Z][A-Z-]{0,31}(?: |$)")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([/?].*)?")
+_OUR_COOKIE = re.compile(
+    rb"[\t ;]*(?:%b)=" % b"|".join(re.escape(one.encode()) for one in (SESSION_COOKIE, SECURE_SESSION_COOKIE))
+)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z/-]+")
 _DROPPED = frozenset(
@@ -188,6 +192,8 @@ def _fields(line: bytes, block: bytes, limits: Limits) -> Fields | Fault:
             special[key] = value.strip(b"\t ")
         elif key == b"connection":
             options.update(option.strip(b"\t ").lower() for option in value.split(b","))
+        elif key == b"cookie" and _OUR_COOKIE.search(value):
+            lines += _without_ours(name, value)
         elif key not in _DROPPED and not key.startswith(_DROPPED_STARTS) and (b"_" not in key or not _is_twin(key)):
             lines.append(text)
     fields = Fields(block)
@@ -202,6 +208,12 @@ def _fields(line: bytes, block: bytes, limits: Limits) -> Fields | Fault:
     lines.append(b"")
     fields.lines = b"\r\n".join(lines)
     return fields
+
+
+def _without_ours(name: bytes, value: bytes) -> list[bytes]:
+    """A field `Cookie` without the session of the status page, which is not for apps; none when nothing is left."""
+    kept = [pair for pair in value.split(b";") if not _OUR_COOKIE.match(pair)]
+    return [name + b": " + b";".join(kept).strip(b"\t ")] if kept else []
 
 
 def _framing(fields: Fields, special: dict[bytes, bytes], options: set[bytes]) -> Fault | None:

@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from msgspec import Struct
 
+from minipaas.model.cookies import SECURE_SESSION_COOKIE, SESSION_COOKIE
 from minipaas.model.errors import Forbidden
 from minipaas.registry.registry import Registry
 from minipaas.surface.sessions import Session, Sessions
@@ -163,8 +164,8 @@ def unknown_token(what: str) -> Forbidden:
 
 
 def cookie_name(secure: bool) -> str:
-    """Over TLS with the prefix that no other host can set (RFC 6265bis, 4.1.3.2)."""
-    return "__Host-minipaas" if secure else "minipaas_session"
+    """Of the session, over TLS or not."""
+    return SECURE_SESSION_COOKIE if secure else SESSION_COOKIE
 
 
 def check_csrf(caller: Caller, method: str, given: str, sessions: Sessions, *, form: bool) -> None:

@@ -193,6 +193,26 @@ def test_what_is_not_for_the_instance_does_not_reach_it(line: str) -> None:
     assert field(plain.forward, "x-forwarded-host") == "shop.local"
 
 
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("Cookie: minipaas_session=secret", None),
+        ("cookie: a=b; minipaas_session=secret; c=d", "a=b; c=d"),
+        ("Cookie: minipaas_session=secret; a=b", "a=b"),
+        ("Cookie:a=b;minipaas_session=x;__Host-minipaas=y", "a=b"),
+        ("Cookie: a=minipaas_session=1; xminipaas_session=2", "a=minipaas_session=1; xminipaas_session=2"),
+        ("Cookie: minipaas_session_of_mine=1", "minipaas_session_of_mine=1"),
+        ("Cookie: ;;; minipaas_session=x;;", ";;;;"),
+    ],
+)
+def test_the_session_of_the_status_page_does_not_reach_an_app(line: str, left: str | None) -> None:
+    forward = good(head(line)).forward
+    assert b"secret" not in forward
+    assert ("cookie" in fields(forward)) == (left is not None)
+    if left is not None:
+        assert field(forward, "cookie") == left
+
+
 def test_what_connection_names_is_dropped_but_not_what_frames_the_message() -> None:
     request = good(head("X-Secret: 1", "Content-Length: 3", "Connection: x-secret, Host, content-length, keep-alive"))
     assert "x-secret" not in fields(request.forward)
