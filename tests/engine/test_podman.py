@@ -18,9 +18,11 @@ import pytest
 from aiohttp import web
 from kit.podman import PrivatePodman
 
+from minipaas.engine.calls import Calls
 from minipaas.engine.engine import Engine
 from minipaas.engine.hook import hook_name
 from minipaas.engine.images import Images
+from minipaas.engine.stats import Stats
 from minipaas.model.errors import Deadline, EngineError, Invalid
 from minipaas.model.launch import Launch, network_name, volume_name
 from minipaas.model.observed import HealthState, Instance, InstanceState
@@ -432,3 +434,26 @@ async def test_many_stops_at_once(engine: Engine, image: str) -> None:
     containers = await asyncio.gather(*(launch_one(engine, make_launch(image, slot=slot)) for slot in range(1, 5)))
     await asyncio.gather(*(engine.stop(container, 5) for container in containers))
     assert {instance.state for instance in (await engine.observe()).instances} == {InstanceState.EXITED}
+
+
+async def test_the_kernel_and_podman_agree_on_what_a_container_uses(
+    engine: Engine, podman: PrivatePodman, image: str, tmp_path: Path
+) -> None:
+    """Read from cgroup files as the engine does, and again as if they could not be read."""
+    script = "head -c 20000000 /dev/zero | tail | sleep 1000 & while :; do :; done"
+    container = await launch_one(engine, sh(image, script, memory=64 * 1024**2, cpus=0.5))
+    await asyncio.sleep(2)
+    await engine.observe()
+    kernel = (await engine.usage())[container]
+    calls = Calls(podman.url)
+    nowhere = Stats(calls, proc=tmp_path, cgroups=tmp_path)
+    told = (await nowhere.read({container: 1}))[container]
+    await calls.close()
+    assert 0.3 < kernel.cpu < 5
+    assert told.cpu == pytest.approx(kernel.cpu, abs=0.5)
+    assert 20e6 < kernel.memory < 60e6
+    assert told.memory == pytest.approx(kernel.memory, rel=0.5)
+    assert kernel.peak is not None and kernel.peak >= kernel.memory
+    assert kernel.pids is not None and kernel.pids >= 3
+    assert (kernel.ooms, told.ooms) == (0, None)
+    assert kernel.received is not None and kernel.sent is not None
