@@ -172,6 +172,13 @@ def _door(name: str, key: str, named: tuple[str, ...], usual: int, facts: Facts)
     return ok(name, ", ".join(named) or f"0.0.0.0:{usual}")
 
 
+def usual_doors(facts: Facts) -> tuple[str, ...]:
+    """Where apps come in if nobody says otherwise: without TLS and with it; empty where others have these ports."""
+    plus = 8000 if facts.unprivileged and _first_free_port() > 80 else 0
+    doors = tuple(f"0.0.0.0:{port + plus}" for port in (80, 443))
+    return () if any(_taken(one, facts) for one in doors) else doors
+
+
 def _first_free_port() -> int:
     return int(files.read(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")).strip() or 1024)
 

@@ -21,6 +21,7 @@ HELPERS = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/p
 """Where Podman looks for its helpers (containers.conf(5), helper_binaries_dir)."""
 IDS = 65536
 """User ids that an image may use."""
+TUN = "/dev/net/tun"
 CONF = "/etc/containers/containers.conf"
 
 
@@ -137,7 +138,8 @@ def storage(facts: Facts) -> Finding | None:
     store = facts.podman.store
     if store.graph_driver_name == "vfs":
         says = f"{store.graph_root}: vfs, which copies a whole image for each container"
-        return warn("storage", says, 'in /etc/containers/storage.conf: driver = "overlay"; then podman system reset')
+        first = distro.install("fuse-overlayfs") if facts.unprivileged else 'in /etc/containers/storage.conf: "overlay"'
+        return warn("storage", says, f"{first}; then, while nothing is in it: podman system reset")
     return on_disk("storage", Path(store.graph_root), int(facts.config.limits.reserve))
 
 
@@ -188,6 +190,19 @@ def linger(facts: Facts) -> Finding | None:
     return bad("linger", f"off: all apps of {name} end at logout", f"loginctl enable-linger {name}")
 
 
+def user_network(facts: Facts) -> Finding | None:
+    """A way out of a user's networks: a program that makes packets into connections, and its device."""
+    if not facts.unprivileged or facts.podman is None:
+        return None
+    tools = [tool for tool in ("pasta", "slirp4netns") if shutil.which(tool)]
+    wanted = "slirp4netns" if int(facts.podman.version.version.partition(".")[0] or 4) < 5 else "passt"
+    if not tools or (wanted == "slirp4netns" and wanted not in tools):
+        return bad("user network", f"there is no {wanted}: no app of a user gets a network", distro.install(wanted))
+    if not os.access(TUN, os.R_OK | os.W_OK):
+        return bad("user network", f"this user may not open {TUN}", f"modprobe tun; chmod 666 {TUN}")
+    return ok("user network", tools[0])
+
+
 def zombies(facts: Facts) -> Finding | None:
     """An init for containers."""
     if facts.podman is None:
@@ -232,6 +247,7 @@ CHECKS = (
     storage,
     user_ids,
     linger,
+    user_network,
     zombies,
     confinement,
     group_of_socket,

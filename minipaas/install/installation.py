@@ -57,7 +57,7 @@ class Installation:
 
     @classmethod
     def planned(
-        cls, places: Places, init: Init, config: Config, texts: Texts, *, usual_doors: bool, own_podman: bool
+        cls, places: Places, init: Init, config: Config, texts: Texts, *, doors: tuple[str, ...], own_podman: bool
     ) -> Installation:
         """A new one, or the next of one that is there."""
         receipt = Receipt(
@@ -66,7 +66,7 @@ class Installation:
             config=str(places.config),
             data=str(places.data),
             files=(),
-            usual_doors=usual_doors,
+            doors=doors,
             own_podman=own_podman,
         )
         made = cls(places, receipt, config)
@@ -136,16 +136,14 @@ class Installation:
 
 def service_of(receipt: Receipt, places: Places, config: Config) -> Service:
     """What the init system is told."""
-    data, plus = Path(receipt.data), 8000 if places.user else 0
-    usual_http = (f"0.0.0.0:{80 + plus}",) if receipt.usual_doors else ()
-    usual_https = (f"0.0.0.0:{443 + plus}",) if receipt.usual_doors and config.tls_on else ()
+    data = Path(receipt.data)
     return Service(
         program=places.program,
         arguments=("serve", "--config", receipt.config, "--data", receipt.data),
         data=data,
         home=places.home,
-        http=config.ingress.http or usual_http,
-        https=config.ingress.https or usual_https,
+        http=config.ingress.http or receipt.doors[:1],
+        https=config.ingress.https or (receipt.doors[1:] if config.tls_on else ()),
         api=config.api.listen,
         user=places.user,
         own_podman=receipt.own_podman,

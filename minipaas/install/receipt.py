@@ -23,8 +23,9 @@ class Receipt(Struct, frozen=True, kw_only=True):
     data: str
     files: tuple[str, ...]
     """Everything outside HOME that was written, and that goes with an uninstall."""
-    usual_doors: bool = False
-    """systemd holds the usual ports for apps where config.toml names none; else the box finds one itself."""
+    doors: tuple[str, ...] = ()
+    """ADDRESS:PORT that systemd holds for apps where config.toml names none: without and with TLS; empty: the box finds
+    some itself."""
     own_podman: bool = False
     """minipaas starts Podman's service itself; else it uses the host's socket."""
 

@@ -91,14 +91,6 @@ def facts(places: Places, init: Init | None = None) -> Facts:
     )
 
 
-def usual_doors(known: Facts) -> bool:
-    """Whether the usual ports for apps are free, so that systemd can hold them."""
-    return all(
-        one is None or one.level is Level.OK
-        for one in (check_host.app_port(known), check_host.app_port_with_tls(known))
-    )
-
-
 def leftovers(known: Facts) -> tuple[list[str], list[str]]:
     """Names of the containers that run and of the volumes that are kept, of the box here; of any box of this Podman
     where none answers."""

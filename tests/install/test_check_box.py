@@ -30,7 +30,9 @@ def installed(tmp_path: Path, **given: object) -> Facts:
         share=tmp_path / "share",
         units=tmp_path / "units",
     )
-    made = Installation.planned(places, Init.SYSTEMD, Config(), Texts("", {}), usual_doors=True, own_podman=False)
+    made = Installation.planned(
+        places, Init.SYSTEMD, Config(), Texts("", {}), doors=("0.0.0.0:80", "0.0.0.0:443"), own_podman=False
+    )
     with places.layout.lock():
         made.lay_out(tree(tmp_path / "built"), "1.0")
     made.link()

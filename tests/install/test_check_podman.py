@@ -86,7 +86,20 @@ def test_networks_apart_from_the_lan(tmp_path: Path) -> None:
 def test_storage_that_copies_everything(tmp_path: Path) -> None:
     told = check_podman.storage(facts(tmp_path, podman=podman(driver="vfs")))
     assert told is not None
-    assert (told.level, "driver" in told.mend) == (Level.WARN, True)
+    assert (told.level, "podman system reset" in told.mend) == (Level.WARN, True)
+
+
+def test_a_user_without_a_way_to_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = facts(tmp_path, places=Places.of_user(tmp_path, {}), podman=podman("4.3.1"))
+    assert check_podman.user_network(facts(tmp_path)) is None, "root has the host's"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for tool in ("", "pasta"):  # Podman 4 knows slirp4netns alone
+        if tool:
+            (tmp_path / tool).write_text("")
+            (tmp_path / tool).chmod(0o755)
+        told = check_podman.user_network(mine)
+        assert told is not None
+        assert (told.level, "there is no slirp4netns" in told.says) == (Level.BAD, True)
 
 
 def test_ids(tmp_path: Path) -> None:

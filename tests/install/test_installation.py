@@ -18,7 +18,7 @@ TEXTS = Texts(".TH MINIPAAS 1\n", {"bash": "complete minipaas", "zsh": "#compdef
 
 def planned(root: Path, init: Init = Init.SYSTEMD, config: Config | None = None) -> Installation:
     return Installation.planned(
-        Places.system(root), init, config or Config(), TEXTS, usual_doors=True, own_podman=False
+        Places.system(root), init, config or Config(), TEXTS, doors=("0.0.0.0:80", "0.0.0.0:443"), own_podman=False
     )
 
 

@@ -205,19 +205,23 @@ def _checked(places: Places, init: Init, force: bool) -> Facts:
 
 def _planned(places: Places, init: Init, known: Facts | None) -> Installation:
     """Which files, with what in them."""
+    from minipaas.install.check_host import usual_doors
     from minipaas.install.installation import Installation
     from minipaas.install.receipt import Receipt
     from minipaas.install.service import Init, podman_is_a_service
     from minipaas.model.config import Config
-    from minipaas.surface.diagnosis import read_config, usual_doors
+    from minipaas.surface.diagnosis import read_config
 
     before = Receipt.read(places.layout.home)
     config = known.config if known is not None else read_config(places.at(places.config))[0]
-    doors = usual_doors(known) if known is not None else True
-    if known is not None and before is not None and before.init is init and known.box is not None:
-        doors = before.usual_doors  # what it listens on now is its own
+    if known is None:
+        doors: tuple[str, ...] = ("0.0.0.0:80", "0.0.0.0:443")
+    elif before is not None and before.init is init and known.box is not None:
+        doors = before.doors  # what it listens on now is its own
+    else:
+        doors = usual_doors(known)
     own = not (known is not None and known.socket) and not (init is Init.SYSTEMD and podman_is_a_service(places))
-    return Installation.planned(places, init, config or Config(), _texts(), usual_doors=doors, own_podman=own)
+    return Installation.planned(places, init, config or Config(), _texts(), doors=doors, own_podman=own)
 
 
 def _texts() -> Texts:
