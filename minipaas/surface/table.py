@@ -30,7 +30,7 @@ from minipaas.surface.handlers import (
     trust,
 )
 from minipaas.surface.limits import LIMITS
-from minipaas.surface.pages import actions, sign_in
+from minipaas.surface.pages import actions, sign_in, upload
 from minipaas.surface.pages import tokens as token_forms
 from minipaas.surface.pages import trust as trust_form
 from minipaas.surface.pages.app import app as app_page
@@ -525,6 +525,23 @@ TABLE: tuple[Row, ...] = (
         form=actions.Remove,
         response="text/html",
         errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="GET",
+        path="/upload",
+        access=Access.OPEN,
+        handler=upload.upload,
+        summary="Where a browser brings bundles.",
+        response="text/html",
+    ),
+    Row(
+        method="GET",
+        path="/upload/changes/{id}",
+        access=Access.OPEN,
+        handler=upload.change,
+        summary="One change on the status page, for whoever has begun it.",
+        response="text/html",
+        errors=(404,),
     ),
     Row(
         method="GET",

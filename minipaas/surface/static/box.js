@@ -1,8 +1,6 @@
 // The box page's own: a file read into a text field, and a secret copied. Without this script both can be done by hand.
 "use strict";
 (() => {
-  document.documentElement.classList.add("script");
-
   document.addEventListener("change", async (event) => {
     const input = event.target;
     if (input.type !== "file" || !input.dataset.into || !input.files.length) return;
