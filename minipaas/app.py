@@ -170,7 +170,7 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
 
 
 async def _certificates(config: Config, data: Path, registry: Registry) -> Keeper | None:
-    """The certificates of this box, when anything here speaks TLS. Raises MinipaasError."""
+    """The certificates of this box, when anything here speaks TLS."""
     if not config.tls_on and all(is_loopback(parse_listen(one)[0]) for one in config.api.listen):
         return None
 
@@ -179,14 +179,7 @@ async def _certificates(config: Config, data: Path, registry: Registry) -> Keepe
 
     tls = config.tls or TlsConfig()
     own = [(Path(one.cert), Path(one.key or one.cert)) for one in tls.certificate]
-    try:
-        keeper = await Keeper.open(data / "tls", registry.box_id, own, clock)
-    except OSError as error:
-        raise MinipaasError(
-            f"cannot keep certificates in {data / 'tls'}: {error.strerror}",
-            hint="mend the rights of that directory, or the disk",
-            code="certificate.keep",
-        ) from None
+    keeper = await Keeper.open(data / "tls", registry.box_id, own, clock)
     keeper.names = tuple(normal for name in tls.names if (normal := normal_name(name)) is not None)
     return keeper
 

@@ -14,13 +14,11 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-import pytest
 
 from minipaas.app import box as a_box
 from minipaas.ingress.listen import bind
 from minipaas.model.certificate import Source
 from minipaas.model.config import CertificateFiles, TlsConfig
-from minipaas.model.errors import MinipaasError
 from minipaas.takeover.listeners import Held, Listeners
 from tests.boxes import PATIENCE, RunningBox, config, fake, running_box, toml
 from tests.certs.made import OtherCa
@@ -109,13 +107,22 @@ async def test_files_that_are_bad_at_the_start_do_not_keep_the_box_from_it(fake:
         assert len(keeper.troubles()) == 1
 
 
-async def test_a_directory_that_cannot_be_used_is_said(fake: FakePodman, tmp_path: Path) -> None:
+async def test_a_disk_that_takes_nothing_does_not_keep_the_box_from_it(fake: FakePodman, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/tls").write_text("in the way")
-    with pytest.raises(MinipaasError, match="cannot keep certificates") as failed:
-        async with secure_box(fake, tmp_path):
-            pass
-    assert failed.value.code == "certificate.keep"
+    async with secure_box(fake, tmp_path) as box:
+        await box.deploy(toml())
+        ca = root(box, tmp_path)
+        assert (await get(box, ca))[0] == 200
+        keeper = box.control.certificates
+        assert keeper is not None
+        (trouble,) = keeper.troubles()
+        assert trouble.startswith(f"cannot keep the CA in {tmp_path}/data/tls/authority.pem: ")
+        (tmp_path / "data/tls").unlink()
+        await keeper.look()
+        assert keeper.troubles() == ()
+        assert keeper.authority.pem in (tmp_path / "data/tls/authority.pem").read_bytes()
+        assert (await get(box, ca))[0] == 200
 
 
 async def test_on_the_socket_that_the_service_manager_gave(fake: FakePodman, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ server, and cannot sign in turn (RFC 5280). The key lies in one file with the ro
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import logging
@@ -35,37 +36,61 @@ _COMMON_NAME = 64
 class Authority:
     """A root certificate and its key."""
 
-    def __init__(
-        self, root: x509.Certificate, key: EllipticCurvePrivateKey, limits: Limits = LIMITS, damaged: str = ""
-    ) -> None:
+    def __init__(self, root: x509.Certificate, key: EllipticCurvePrivateKey, limits: Limits, keep: Path | None) -> None:
         from cryptography.hazmat.primitives.serialization import Encoding
 
         self._root = root
         self._key = key
         self._limits = limits
+        self._unkept = keep
+        """Where it has to be written yet."""
         self.facts = facts(root, Source.INTERNAL)
         self.pem = root.public_bytes(Encoding.PEM)
         """What clients have to trust."""
-        self.damaged = damaged
-        """Why an earlier root could not be read, and clients have to trust a new one; empty: there was none."""
+        self.trouble = ""
+        """What is wrong with how it is kept, as a sentence without a stop; empty: nothing."""
 
     @classmethod
     def open(cls, directory: Path, box: str, limits: Limits = LIMITS) -> Authority:
-        """The CA in `directory`; made when there is none. `box` is this box's id, for its name. A file that is no CA
-        is set aside. Raises OSError when it can be neither read nor written."""
+        """The CA in `directory`; made when there is none. `box` is this box's id, for its name. A file that is no CA is
+        set aside, one that cannot be read stays as it is, and a disk that does not take a new one is tried again by
+        `keep`; all are told as trouble."""
         path = directory / FILE
-        damaged = ""
+        trouble = ""
+        keep: Path | None = path
         try:
-            return cls(*_load(files.read(path, limits.file)), limits)
-        except FileNotFoundError:
+            return cls(*_load(files.read(path, limits.file)), limits, None)
+        except (FileNotFoundError, NotADirectoryError):
             pass
+        except OSError as error:
+            keep = None  # it may be good, and can be read again when that is mended
+            trouble = f"cannot read the CA in {path}: {error.strerror}; until a start that can, there is another"
         except ValueError as error:
-            damaged = f"{path} was damaged ({error})"
-            log.error("%s: it is set aside, and a new CA is made", damaged)
-            path.replace(path.with_suffix(".damaged"))
-        root, key = _make(box)
-        files.write(path, _dump(root, key))
-        return cls(root, key, limits, damaged)
+            trouble = f"cannot use the CA in {path}: {error}; clients have to trust the new one"
+            with contextlib.suppress(OSError):
+                path.replace(path.with_suffix(".damaged"))
+        made = cls(*_make(box), limits, keep)
+        made.keep()
+        if trouble:
+            made.trouble = trouble
+            log.error("%s", trouble)
+        return made
+
+    def keep(self) -> None:
+        """Write it, unless it is written. Blocks."""
+        if self._unkept is None:
+            return
+        try:
+            files.write(self._unkept, _dump(self._root, self._key))
+        except OSError as error:
+            self.trouble = (
+                f"cannot keep the CA in {self._unkept}: {error.strerror}; after a start there will be another"
+            )
+            log.warning("%s", self.trouble)
+        else:
+            self._unkept = None
+            if self.trouble.startswith("cannot keep"):
+                self.trouble = ""
 
     def issue(self, names: Sequence[str], now: float) -> Pair:
         """A key and a certificate for these names (DNS names, `*.` allowed, and IP addresses), good around `now`."""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from minipaas.certs.allowance import Allowance
 from minipaas.certs.authority import Authority
 from minipaas.certs.contexts import server_context
 from minipaas.certs.issued import Issued, Names
@@ -29,7 +30,7 @@ from minipaas.model.release import TrustedTime
 
 log = logging.getLogger("minipaas.certs")
 
-_REMEMBERED = 1024
+_REMEMBERED = 512
 """Names whose context is remembered; more are looked up again."""
 
 
@@ -58,11 +59,14 @@ class Keeper:
         self._by_name: dict[str, ssl.SSLContext] = {}
         self._by_pair: dict[str, ssl.SSLContext] = {}
         self._doors: dict[str, ssl.SSLContext] = {}
+        self._addresses: set[str] = set()
+        """Addresses of this box that clients have come to."""
+        self._strangers = Allowance(limits.strangers, limits.stranger_every)
         self._listeners: list[Listener] = []
         self._looking = asyncio.Lock()
         self._woken = asyncio.Event()
         self._force = False
-        self._doors_made = 0.0
+        self._doors_made = time.monotonic()
 
     @classmethod
     async def open(
@@ -73,8 +77,7 @@ class Keeper:
         clock: Callable[[], Awaitable[TrustedTime]],
         limits: Limits = LIMITS,
     ) -> Keeper:
-        """The certificates in `directory`, its CA made when there is none yet, and the operator's `own`. Raises
-        OSError when the directory cannot be used."""
+        """The certificates in `directory`, its CA made when there is none yet, and the operator's `own`."""
         now = await clock()
 
         def load() -> tuple[Authority, Issued, OwnFiles]:
@@ -100,7 +103,9 @@ class Keeper:
         chooses the certificate."""
         door = self._doors.get(address)
         if door is None:
-            door = self._doors[address] = server_context(self.pair(normal_name(address) or "localhost"))
+            name = normal_name(address) or "localhost"
+            self._addresses.add(name)
+            door = self._doors[address] = server_context(self.pair(name))
             door.sni_callback = self.choose
         return door
 
@@ -118,7 +123,7 @@ class Keeper:
 
     def _remember(self, name: str) -> ssl.SSLContext | None:
         normal = normal_name(name)
-        if normal is None or normal.startswith("*."):
+        if normal is None or normal.startswith("*.") or not (self._known(normal) or self._strangers.take()):
             return None
         if len(self._by_name) >= _REMEMBERED:
             self._by_name.clear()
@@ -129,6 +134,10 @@ class Keeper:
             context = self._by_pair[pair.facts.fingerprint] = server_context(pair)
         self._by_name[name] = context
         return context
+
+    def _known(self, name: str) -> bool:
+        """Whether there is a certificate for this name anyhow. For others one is made too, though not for a flood."""
+        return self._own.find(name, self.now) is not None or (self._leaf(name),) in self._wanted()
 
     def _make(self, names: Names) -> Pair:
         wanted = self._wanted()
@@ -146,8 +155,7 @@ class Keeper:
     def _wanted(self) -> set[Names]:
         """The certificates to keep, by their names."""
         named = {name for name in (*self.routed(), *self.names) if name != "*"}
-        addresses = {normal_name(address) or "localhost" for address in self._doors}
-        return {(name,) for name in named | addresses} | {one.names for one in self._listeners}
+        return {(name,) for name in named | self._addresses} | {one.names for one in self._listeners}
 
     # -- kept fresh
 
@@ -193,6 +201,7 @@ class Keeper:
                     cache.clear()
             for one in self._listeners:
                 one.refresh()
+            await asyncio.to_thread(self.authority.keep)
             await asyncio.to_thread(self._issued.save, wanted)
 
     # -- what there is
@@ -230,7 +239,7 @@ class Keeper:
 
     def troubles(self) -> tuple[str, ...]:
         """Everything that an operator should mend, as sentences without a stop."""
-        said = [self.authority.damaged + "; clients have to trust the new CA"] if self.authority.damaged else []
+        said = [self.authority.trouble] if self.authority.trouble else []
         serving = {one.file: one for one in self.certificates() if one.file}
         for own in self._all_own():
             said += [error.message for file, error in own.troubles.items() if file not in serving]

@@ -16,6 +16,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Certificates in one PEM file."""
     issued: int = 256
     """Certificates of the box's own CA held at once; beyond it the one used longest ago goes."""
+    strangers: int = 64
+    """Names that no route has, for which certificates are made at once..."""
+    stranger_every: float = 10.0
+    """...and then one more after each pause."""
 
     backdated: float = 60 * DAY
     """A certificate is good from so long before it is made: clients' clocks are wrong too."""

@@ -215,16 +215,47 @@ async def test_names_without_end_cost_no_more_than_a_limit(tmp_path: Path) -> No
     assert len(list((tmp_path / "tls/issued").iterdir())) == 1
 
 
+async def test_a_flood_of_names_gets_what_there_is(tmp_path: Path) -> None:
+    keeper = await Keeper.open(
+        tmp_path / "tls", "0123456789abcdef", [], Clock(), Limits(strangers=2, stranger_every=3600)
+    )
+    keeper.routed = lambda: ("shop.local",)
+    own = [await shown(keeper, f"name{number}.example") for number in range(4)]
+    address = named(keeper, "127.0.0.1").fingerprint
+    assert own[0] != own[1]
+    assert address not in own[:2]
+    assert own[2:] == [address, address]
+    assert await shown(keeper, "shop.local") == named(keeper, "shop.local").fingerprint
+    assert await shown(keeper, "name0.example") == own[0]
+
+
 async def test_a_damaged_ca_is_set_aside_and_told(tmp_path: Path) -> None:
     keeper = await opened(tmp_path, Clock())
     path = tmp_path / "tls/authority.pem"
     path.write_bytes(path.read_bytes()[:300])
     again = await opened(tmp_path, Clock())
     assert again.authority.pem != keeper.authority.pem
-    assert "trust the new CA" in again.troubles()[0]
+    assert again.troubles() == (
+        f"cannot use the CA in {path}: not a key and a certificate; clients have to trust the new one",
+    )
     assert named(again, "shop.local").issuer == again.authority.facts.subject
     assert path.with_suffix(".damaged").exists()
     assert (await opened(tmp_path, Clock())).troubles() == ()
+
+
+async def test_a_ca_that_cannot_be_read_just_now_is_not_replaced(tmp_path: Path) -> None:
+    keeper = await opened(tmp_path, Clock())
+    path, aside = tmp_path / "tls/authority.pem", tmp_path / "aside"
+    path.rename(aside)
+    path.mkdir()  # what root cannot read either
+    other = await opened(tmp_path, Clock())
+    assert other.troubles()[0].startswith(f"cannot read the CA in {path}: ")
+    assert other.pair("shop.local").facts.issuer == other.authority.facts.subject
+    await other.look()
+    path.rmdir()
+    aside.rename(path)
+    again = await opened(tmp_path, Clock())
+    assert (again.authority.pem, again.troubles()) == (keeper.authority.pem, ())
 
 
 async def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
