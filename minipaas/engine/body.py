@@ -57,6 +57,8 @@ def create_body(
         "cap_add": [capability.upper() for capability in launch.capabilities],
         "no_new_privileges": True,
         "read_only_filesystem": launch.read_only,
+        # else Podman 5 makes /dev/shm read-only too; its scratch at /tmp, /var/tmp and /run gives way to ours
+        "read_write_tmpfs": launch.read_only,
         "mounts": _mounts(launch, info, scratch),
         "volumes": _volumes(launch, info),
         "netns": {"nsmode": "bridge"},

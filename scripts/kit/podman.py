@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from kit.roots import entering, into
+from kit.roots import entering, into, root
 
 CAP_SYS_RESOURCE = 24
 PREFIX = "minipaas-podman-"
@@ -72,10 +72,14 @@ def _capable(bit: int) -> bool:
 class PrivatePodman:
     """`with PrivatePodman() as podman:` starts it and takes it down, whatever happens in between.
 
-    With `rootfs`, it is the Podman of another system (kit.roots), which sees of this one `directory` alone.
+    With `rootfs`, it is the Podman of another system (kit.roots), which sees of this one `directory` alone. So it is in
+    all tests when PODMAN_OF in the environment names a Debian release; then it also sees the tests' temporary files.
     """
 
     def __init__(self, directory: Path | None = None, rootfs: Path | None = None) -> None:
+        share = None
+        if rootfs is None and (suite := os.environ.get("PODMAN_OF")):
+            rootfs, share = root(suite, podman=True), Path(tempfile.gettempdir())
         if rootfs is None and shutil.which("podman") is None:
             raise PodmanError(
                 "cannot start a private Podman: there is no podman on this machine; apt-get install podman"
@@ -90,6 +94,7 @@ class PrivatePodman:
         self.socket = self.directory / "podman.sock"
         self.url = f"unix://{self.socket}"
         self._rootfs = rootfs
+        self._share = share or self.directory
         self._service: subprocess.Popen[bytes] | None = None
         self._holder: subprocess.Popen[bytes] | None = None
 
@@ -142,7 +147,7 @@ class PrivatePodman:
         networks = self.directory / "run-networks"
         networks.mkdir()
         shared = "/run/containers/networks"
-        enter = f"{entering(self._rootfs, self.directory)}\n" if self._rootfs else ""
+        enter = f"{entering(self._rootfs, self._share)}\n" if self._rootfs else ""
         script = f'{enter}mkdir -p {shared} && mount --bind "$0" {shared} && echo && exec tail -f "$1"'
         self._holder = subprocess.Popen(
             [

@@ -126,7 +126,7 @@ async def test_a_service_from_start_to_end(engine: Engine, image: str, tmp_path:
 HARDENED = """
 grep -E 'Cap(Eff|Bnd)|NoNewPrivs' /proc/1/status
 touch /intruder 2>/dev/null && echo rootfs writable
-for d in /tmp /var/tmp /run /data; do touch $d/x && echo $d writable; grep " $d " /proc/mounts | cut -d' ' -f4; done
+for d in /tmp /var/tmp /run /dev/shm /data; do touch $d/x && echo $d writable; grep " $d " /proc/mounts | cut -d' ' -f4; done
 ulimit -n
 cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null
 true
@@ -144,7 +144,7 @@ async def test_the_hardening_holds_inside(engine: Engine, image: str) -> None:
     assert "CapBnd:\t0000000000000000" in said
     assert "NoNewPrivs:\t1" in said
     assert "rootfs writable" not in text
-    for place in ("/tmp", "/var/tmp", "/run", "/data"):
+    for place in ("/tmp", "/var/tmp", "/run", "/dev/shm", "/data"):
         options = said[said.index(f"{place} writable") + 1]
         assert {"nosuid", "nodev"} <= set(options.split(","))
     assert str(engine.info.nofile) in said
