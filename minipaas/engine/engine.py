@@ -21,7 +21,7 @@ from minipaas.engine.calls import Calls, decode
 from minipaas.engine.events import EventStream
 from minipaas.engine.exec import Executor
 from minipaas.engine.hook import HookResult, HookRunner
-from minipaas.engine.info import EngineInfo, read_info
+from minipaas.engine.info import EngineInfo, read_info, require_version
 from minipaas.engine.logs import text_lines
 from minipaas.engine.networks import known_as
 from minipaas.engine.probe import Prober
@@ -78,12 +78,13 @@ class Engine:
     async def connect(cls, socket: str, *, data: Path, box: str, on_news: Callable[[], None]) -> Engine:
         """Reach Podman on this Unix socket. `data` is the box's data directory, `box` its id; `on_news`: look again.
 
-        Raises EngineDown with the mend when nobody answers.
+        Raises EngineDown with the mend when nobody answers, EngineError when it is a Podman that speaks another API.
         """
         calls = Calls(socket)
         streams = Streams(socket)
         try:
             answer = await calls.get("ask Podman what it is", "info", SystemInfo)
+            require_version(answer.version.version)
         except BaseException:
             await calls.close()
             await streams.close()

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from minipaas.engine import limits
 from minipaas.engine.shapes import SystemInfo
+from minipaas.model.errors import EngineError
 
 _INIT_PLACES = (
     "/usr/libexec/podman/catatonit",
@@ -46,6 +47,16 @@ class EngineInfo(Struct, frozen=True, kw_only=True):
     """Podman's storage, whose disk fills up."""
     platform: str
     """`linux/amd64`"""
+
+
+def require_version(version: str) -> None:
+    """Raises EngineError for a Podman before 4.0: it answers, and means other things by the same words."""
+    if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < 4:
+        raise EngineError(
+            f"cannot use Podman {version}: it does not speak the API of Podman 4",
+            hint="install Podman 4.3 or newer, and name its socket: podman.socket in config.toml",
+            code="engine.too_old",
+        )
 
 
 def read_info(socket: str, answer: SystemInfo) -> EngineInfo:

@@ -319,6 +319,13 @@ async def _some_stopping(engine: Engine) -> bool:
     return any(instance.state is InstanceState.STOPPING for instance in (await engine.observe()).instances)
 
 
+async def test_a_podman_of_another_time_is_refused(fake: FakePodman, tmp_path: Path, news: News) -> None:
+    fake.version = "3.0.1"
+    with pytest.raises(EngineError, match=r"cannot use Podman 3\.0\.1") as refused:
+        await Engine.connect(fake.socket, data=tmp_path, box=BOX, on_news=news)
+    assert (refused.value.code, "4.3 or newer" in refused.value.hint) == ("engine.too_old", True)
+
+
 async def test_connecting_to_nothing_says_so(tmp_path: Path, news: News) -> None:
     with pytest.raises(EngineDown, match="no socket at") as caught:
         await Engine.connect(str(tmp_path / "none.sock"), data=tmp_path, box=BOX, on_news=news)
