@@ -126,7 +126,9 @@ async def test_a_service_from_start_to_end(engine: Engine, image: str, tmp_path:
 HARDENED = """
 grep -E 'Cap(Eff|Bnd)|NoNewPrivs' /proc/1/status
 touch /intruder 2>/dev/null && echo rootfs writable
-for d in /tmp /var/tmp /run /dev/shm /data; do touch $d/x && echo $d writable; grep " $d " /proc/mounts | cut -d' ' -f4; done
+for d in /tmp /var/tmp /run /dev/shm /data; do
+    touch $d/x && echo $d writable; grep " $d " /proc/mounts | cut -d" " -f4
+done
 ulimit -n
 cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null
 true
