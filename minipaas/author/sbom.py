@@ -13,14 +13,17 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from minipaas.author.packages import Inventory, Package
 from minipaas.author.times import rfc3339
 from minipaas.author.version import own_version
+from minipaas.model.difference import Package as Part
 from minipaas.model.errors import Invalid
 from minipaas.model.typed import to_json
 
+_SERVICE = "minipaas:service"
 _SERIAL = uuid.uuid5(uuid.NAMESPACE_URL, "urn:minipaas:sbom")
 
 
@@ -58,6 +61,39 @@ def cyclonedx(app: str, version: str, issued: int, images: Sequence[ImageContent
         hint="leave development packages out of the images (npm ci --omit=dev), or split the app",
         code="author.sbom",
     )
+
+
+class _Property(Struct):
+    name: str = ""
+    value: str = ""
+
+
+class _Component(Struct):
+    type: str = ""
+    name: str = ""
+    version: str = ""
+    purl: str = ""
+    properties: tuple[_Property, ...] = ()
+
+
+class _Bill(Struct):
+    components: tuple[_Component, ...] = ()
+
+
+def packages_of(document: bytes) -> tuple[Part, ...]:
+    """The packages and systems that a CycloneDX document lists, by service, sorted; other documents than ours too, as
+    far as they say where a package is. Raises msgspec.MsgspecError for what is no such document."""
+    found: set[Part] = set()
+    for one in msgspec.json.decode(document, type=_Bill).components:
+        if one.type == "operating-system":
+            ecosystem = "os"
+        elif one.purl.startswith("pkg:"):
+            ecosystem = one.purl[4:].partition("/")[0]
+        else:
+            continue
+        services = [entry.value for entry in one.properties if entry.name == _SERVICE] or [""]
+        found.update(Part(ecosystem, one.name, one.version, service) for service in services)
+    return tuple(sorted(found))
 
 
 def _document(app: str, version: str, issued: int, images: Sequence[ImageContent], brief: bool) -> bytes:
@@ -145,4 +181,4 @@ def _where(image: ImageContent) -> list[dict[str, str]]:
 
 
 def _services(image: ImageContent) -> list[dict[str, str]]:
-    return [{"name": "minipaas:service", "value": service} for service in sorted(image.services)]
+    return [{"name": _SERVICE, "value": service} for service in sorted(image.services)]

@@ -219,6 +219,10 @@ class Registry:
         """All releases of an app, newest first."""
         return await self._database.read(lambda db: releases.every(db, app))
 
+    async def named(self, app: str, name: str) -> ReleaseRow:
+        """The release that a person means: `releases.named`. Raises Missing, Invalid(release.ambiguous)."""
+        return await self._database.read(lambda db: releases.named(db, app, name))
+
     async def change(self, id: int) -> Change:  # noqa: A002
         """One change. Raises Missing."""
         return await self._database.read(lambda db: changes.get(db, id))

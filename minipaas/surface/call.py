@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ from minipaas.model.config import is_loopback
 from minipaas.model.errors import Invalid, Missing
 from minipaas.model.metrics import Summary
 from minipaas.model.release import Release
+from minipaas.plan.difference import Comparison
 from minipaas.registry.registry import Registry
 from minipaas.surface.access import Caller
 from minipaas.surface.limits import Limits
@@ -32,6 +34,7 @@ PATH_PATTERNS = {
     "app": r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
     "id": r"[0-9]{1,15}",
     "name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+    "release": r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}",
     "file": r"[a-zA-Z0-9._/-]{1,80}",
 }
 """What a segment of a path may be, by its name in the table; anything else is a 404."""
@@ -93,6 +96,10 @@ class Context:
         """Rows of the overview as last rendered, with what they show."""
         self.streams = 0
         """Event streams open now."""
+        self.comparisons: dict[tuple[str, bool, str, bool], Comparison] = {}
+        """Of two releases, by digest, and whether each was retired then."""
+        self.comparing = asyncio.Lock()
+        """One comparison is made at a time."""
         self._names: dict[str, Release] = {}
 
     @property

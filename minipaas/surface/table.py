@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from minipaas.model.metrics import AppSeries, HostSeries, Summary
 from minipaas.model.spec import MAX_REPLICAS
-from minipaas.surface import wire, wire_plan
+from minipaas.surface import wire, wire_history, wire_plan
 from minipaas.surface.access import Access
-from minipaas.surface.call import Handler, Query
+from minipaas.surface.call import PATH_PATTERNS, Handler, Query
 from minipaas.surface.handlers import (
     apps,
     audit,
@@ -23,6 +23,7 @@ from minipaas.surface.handlers import (
     bundles,
     certificates,
     changes,
+    diffs,
     metrics,
     page_links,
     previews,
@@ -159,6 +160,23 @@ TABLE: tuple[Row, ...] = (
         summary="The releases of an app that this box has accepted, the newest first.",
         response=wire.Releases,
         errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/releases/{{release}}/diff",
+        access=Access.OPEN,
+        handler=diffs.one,
+        summary="What changed in a release (a version or digest): images, app.toml without its values of environment "
+        "variables, packages by the bills of materials.",
+        query=(
+            Query(
+                name="from",
+                summary="Against this version or digest; what serves, or came before it, when left out.",
+                pattern=PATH_PATTERNS["release"],
+            ),
+        ),
+        response=wire_history.ReleaseDiff,
+        errors=(404, 422),
     ),
     Row(
         method="POST",

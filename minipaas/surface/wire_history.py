@@ -9,56 +9,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from minipaas.model.difference import ImageDiff, PackageDiff, SettingDiff
 from minipaas.surface.wire import ReleaseView
-
-
-class Difference(StrEnum):
-    """How a part of one release relates to the same part of another."""
-
-    ADDED = "added"
-    REMOVED = "removed"
-    CHANGED = "changed"
-
-
-class ImageDiff(Struct, frozen=True, kw_only=True):
-    """The image of one service that is not the same in both. Digests are of image configs."""
-
-    service: str
-    difference: Difference
-    before: str | None
-    after: str | None
-    size_before: int | None
-    """Bytes of all its layers, uncompressed."""
-    size_after: int | None
-    new_layers: int | None
-    """Layers that the older release has in none of its images; None when that is no longer known."""
-    new_bytes: int | None
-
-
-class SettingDiff(Struct, frozen=True, kw_only=True):
-    """One key of app.toml that is not the same in both."""
-
-    key: str
-    """`services.web.replicas`"""
-    difference: Difference
-    before: str | None
-    """As in app.toml; None when it was not there, or is hidden."""
-    after: str | None
-    hidden: bool
-    """The values are not shown: the environment is not for whoever asks, or may hold secrets."""
-
-
-class PackageDiff(Struct, frozen=True, kw_only=True):
-    """One package that is not the same in both, by the bills of materials."""
-
-    name: str
-    ecosystem: str
-    """The type of its package URL: `deb`, `apk`, `pypi`, `npm`."""
-    difference: Difference
-    before: str | None
-    """Its versions, with commas when the release has several."""
-    after: str | None
-    services: tuple[str, ...]
 
 
 class ReleaseDiff(Struct, frozen=True, kw_only=True):

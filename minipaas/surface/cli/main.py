@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "restart": ("run:restart", "Replace running instances by new ones of the same release."),
         "scale": ("run:scale", "Run more or fewer instances of a service."),
         "remove": ("apps:remove", "Take an app off the box."),
+        "diff": ("diff:diff", "What changed between two releases of an app."),
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "logs": ("apps:logs", "The last lines that an app wrote."),
         "certs": ("certs:certs", "The certificates of a box."),
