@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from minipaas.model.certificate import Certificate
 from minipaas.model.metrics import Seen, Summary
 from minipaas.model.traffic import BOUNDS, IngressCounters, RouteCounters
 from minipaas.telemetry.host import HostReading
@@ -37,6 +38,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     ingress: IngressCounters | None
     slots: Mapping[SlotKey, Totals]
     host: HostReading | None
+    certificates: Sequence[Certificate] = ()
 
 
 def exposition(facts: Facts, accept: str = "") -> tuple[bytes, str]:
@@ -95,6 +97,13 @@ def _box(facts: Facts) -> Iterator[Metric]:
         "Changes that the box remembers.",
         ["kind", "state"],
         [(key, count) for key, count in sorted(facts.changes.items())],
+    )
+    ends: dict[tuple[str, str], float] = {}
+    for one in facts.certificates:
+        key = (",".join(one.names), one.source.value)
+        ends[key] = min(one.not_after, ends.get(key, one.not_after))
+    yield _gauge(
+        "certificate_end_seconds", "When a certificate ends, Unix time.", ["names", "source"], sorted(ends.items())
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from minipaas.model.certificate import Certificate, Source
 from minipaas.model.metrics import Summary
 from minipaas.telemetry.exposition import Facts, exposition
 from minipaas.telemetry.meter import Totals
@@ -27,6 +28,23 @@ def facts() -> Facts:
         ingress=counters(route("shop", {200: 7, 503: 2}, bucket=4), route("blog")),
         slots={("shop", "web", 1): Totals(cpu=1.5, memory=100, ooms=2)},
         host=reading(1.0, busy=5.0),
+        certificates=[
+            certificate("shop.local", "*.shop.local", ends=9e9),
+            *[certificate("a.b", ends=e) for e in (8e9, 7e9)],
+        ],
+    )
+
+
+def certificate(*names: str, ends: float) -> Certificate:
+    return Certificate(
+        names=names,
+        subject="",
+        issuer="",
+        source=Source.FILE,
+        not_before=0.0,
+        not_after=ends,
+        serial="1",
+        fingerprint=f"sha256:{ends}",
     )
 
 
@@ -57,6 +75,10 @@ def test_values(facts: Facts) -> None:
     assert found["minipaas_instance_cpu_seconds_total", slot] == 1.5
     assert found["minipaas_instance_oom_kills_total", slot] == 2
     assert found["minipaas_host_cpu_seconds_total", frozenset({("mode", "busy")})] == 5.0
+    ends = {
+        dict(labels)["names"]: at for (name, labels), at in found.items() if name == "minipaas_certificate_end_seconds"
+    }
+    assert ends == {"shop.local,*.shop.local": 9e9, "a.b": 7e9}, "of two for the same names the one that ends first"
 
 
 def test_the_histogram_is_cumulative(facts: Facts) -> None:
