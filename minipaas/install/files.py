@@ -11,6 +11,7 @@ from pathlib import Path
 from minipaas.install import limits
 from minipaas.install.failures import explained
 from minipaas.install.layout import link, sync
+from minipaas.model.errors import Forbidden
 
 
 def write(path: Path, content: str, mode: int = 0o644) -> bool:
@@ -71,9 +72,13 @@ def remove(path: Path) -> bool:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory with everything in it; fine when there is none."""
-    with explained(f"remove {path}"), contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
-        sync(path.parent)
+    try:
+        with explained(f"remove {path}"), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+            sync(path.parent)
+    except Forbidden as error:
+        error.hint = f"it holds files of a container's other users: podman unshare rm -rf {path}"
+        raise
 
 
 def read(path: Path) -> str:

@@ -118,9 +118,8 @@ pidfile={pidfile}
 retry=TERM/60
 
 depend() {{
-    need localmount net
-    use dns logger ntp-client cgroups podman
-    after firewall
+    use net dns logger ntp-client cgroups podman
+    after localmount mountall firewall
 }}
 """
 

@@ -6,6 +6,7 @@ never replaced; everything else is written again as this version has it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -130,7 +131,10 @@ class Installation:
             files.remove(path)
         self.places.layout.remove()
         if purge:
-            files.remove(self.places.at(Path(self.receipt.config)))
+            config = self.places.at(Path(self.receipt.config))
+            files.remove(config)
+            with contextlib.suppress(OSError):  # there is more in it, or it was not there
+                config.parent.rmdir()
             files.remove_tree(self.places.at(Path(self.receipt.data)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -84,6 +84,10 @@ class Manager:
         """Names of the socket units."""
         return [name for name in systemd.units(self.service) if name != SERVICE]
 
+    def known_sockets(self) -> list[str]:
+        """Those that an earlier install may have written, too."""
+        return sorted(path.name for path in self.places.at(self.places.units).glob("minipaas-*.socket"))
+
     def enable(self) -> None:
         """Start with the host from now on."""
         match self.init:
@@ -130,11 +134,12 @@ class Manager:
             case Init.NONE:
                 pass
 
-    def stop(self, sockets: bool = True) -> None:
-        """Stop it; apps keep running. Without `sockets`, who connects waits meanwhile."""
+    def stop(self, sockets: Iterable[str] = ()) -> None:
+        """Stop it; apps keep running. Of its sockets, those that are named stop too; in the others, who connects
+        waits."""
         match self.init:
             case Init.SYSTEMD:
-                self._systemctl("stop", *(self._known_sockets() if sockets else ()), SERVICE)
+                self._systemctl("stop", *sockets, SERVICE)
             case Init.OPENRC:
                 run(["rc-service", NAME, "stop"])
             case Init.SYSV:
@@ -146,7 +151,7 @@ class Manager:
         """Do not start with the host any more."""
         match self.init:
             case Init.SYSTEMD:
-                self._systemctl("disable", SERVICE, *self._known_sockets(), needed=False)
+                self._systemctl("disable", SERVICE, *self.known_sockets(), needed=False)
             case Init.OPENRC:
                 run(["rc-update", "delete", NAME], needed=False)
             case Init.SYSV:
@@ -169,10 +174,6 @@ class Manager:
 
     def _systemctl(self, *words: str, needed: bool = True) -> None:
         run(self._words(*words), needed=needed)
-
-    def _known_sockets(self) -> list[str]:
-        """Those that an earlier install may have written, too."""
-        return sorted(path.name for path in self.places.at(self.places.units).glob("minipaas-*.socket"))
 
     def _inside(self) -> list[str]:
         return [] if self.live else ["chroot", str(self.places.root)]

@@ -74,7 +74,7 @@ def install(
     init = Init(init_name) if init_name else detect(places)
     known = _checked(places, init, force) if live else None
     planned = _planned(places, init, known)
-    restart = _write(planned, tree, version)
+    changed = _write(planned, tree, version)
     if init is Init.NONE:
         print(f"Nothing starts it here by itself: {places.link} {' '.join(planned.manager.service.arguments)}")
         if root is not None:
@@ -85,7 +85,7 @@ def install(
     if no_start or not live:
         print("Not started: --no-start" if live else f"Not started: it lies below {destination}")
         return
-    box = _start(planned, version, restart)
+    box = _start(planned, version, changed)
     if trust is not None:
         _believe(planned, trust)
     _next(planned, box, trusted=trust is not None or box.root_version is not None)
@@ -121,7 +121,7 @@ def uninstall(user: bool, prefix: Path | None, purge: bool, yes: bool) -> None:
     version = _current(planned)
     with places.layout.lock():
         with _step("stop; the apps keep running"):
-            planned.manager.stop()
+            planned.manager.stop(planned.manager.known_sockets())
             planned.manager.disable()
         if not purge:
             _audit(Path(receipt.data), "uninstall", version)
@@ -244,8 +244,9 @@ def _texts() -> Texts:
 # -- the steps -------------------------------------------------------------------------------------------------------
 
 
-def _write(planned: Installation, tree: Path, version: str) -> bool:
-    """Everything onto the disk; returns whether what runs must be started anew."""
+def _write(planned: Installation, tree: Path, version: str) -> list[str] | None:
+    """Everything onto the disk. Returns the files of the service that are others now; None: what runs is as it should
+    be."""
     places = planned.places
     with places.layout.lock():
         with _step(f"lay out {version} in {places.home}") as told, _progress() as progress:
@@ -263,11 +264,11 @@ def _write(planned: Installation, tree: Path, version: str) -> bool:
         with _step(f"service files for {planned.receipt.init.value}") as told:
             written = planned.write_service()
             told.append(", ".join(path.name for path in written) or "already there")
-    return changed or bool(written)
+    return [path.name for path in written] if changed or written else None
 
 
-def _start(planned: Installation, version: str, restart: bool) -> BoxFacts:
-    """Start it, or start it anew, and wait until it answers."""
+def _start(planned: Installation, version: str, changed: list[str] | None) -> BoxFacts:
+    """Start it, or start it anew with what has changed, and wait until it answers."""
     from minipaas.install import limits
     from minipaas.surface.diagnosis import box
 
@@ -275,11 +276,12 @@ def _start(planned: Installation, version: str, restart: bool) -> BoxFacts:
     data, config = Path(planned.receipt.data), planned.config
     with _step("start") as told:
         active = manager.active()
-        if active and not restart:
+        if active and changed is None:
             told.append("it runs already")
         else:
-            if active:
-                manager.stop(sockets=False)
+            stale = [name for name in changed or () if name.endswith(".socket")]
+            if active or stale:
+                manager.stop(stale)  # in the other sockets, who connects waits
             _audit(data, "install", version)
             manager.start()
         until = time.monotonic() + limits.READY
