@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kit.box import REPO, Author, BoxError, Done, Program, fetch, free_port, wait_for
+from kit.box import Author, BoxError, Done, Program, fetch, free_port, wait_for
 from kit.podman import PrivatePodman, end_processes
 from kit.roots import into
 
+from tests.built import build
 from tests.e2e.books import block
 from tests.e2e.hello import HelloBundles
 
@@ -101,9 +102,7 @@ class Host:
 @pytest.fixture(scope="module")
 def built() -> Path:
     """`dist/minipaas`, current."""
-    ran = subprocess.run(["scripts/build"], cwd=REPO, capture_output=True, text=True, timeout=900, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return REPO / "dist/minipaas"
+    return build() / "minipaas"
 
 
 @pytest.fixture
