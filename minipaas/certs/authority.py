@@ -3,6 +3,9 @@
 What always holds: the root does not depend on the clock that made it (it is good from 2000 to 2070), so a box that
 woke up in 2018 or in 2040 makes one that is good everywhere. What it signs is for named hosts and addresses, as a TLS
 server, and cannot sign in turn (RFC 5280). The key lies in one file with the root, of mode 0600, and leaves it never.
+
+The root has no name constraints: routes may name any host, and a root cannot be changed without trusting a new one. So
+who trusts it trusts this box for every name, which the operator's handbook says.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import ssl
 from pathlib import Path
 
@@ -199,6 +200,42 @@ async def test_a_new_name_is_on_the_disk_soon(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
     task.cancel()
     assert named(await opened(tmp_path, Clock(), routes=("late.local",)), "late.local") == made
+
+
+async def test_keys_of_session_tickets_do_not_last(tmp_path: Path) -> None:
+    keeper = await Keeper.open(tmp_path / "tls", "0123456789abcdef", [], Clock(), Limits(tickets=0))
+    keeper.routed = lambda: ("shop.local",)
+    blind = ssl.create_default_context()
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+
+    async def visit(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession]:
+        listening = socket.create_server(("127.0.0.1", 0))
+        door = keeper.context("127.0.0.1")
+
+        def serve() -> None:
+            with door.wrap_socket(listening.accept()[0], server_side=True) as one:
+                one.sendall(one.recv(10))
+
+        def ask() -> tuple[bool, ssl.SSLSession]:
+            with (
+                socket.create_connection(listening.getsockname()) as plain,
+                blind.wrap_socket(plain, server_hostname="shop.local", session=session) as one,
+            ):
+                one.sendall(b"x")
+                one.recv(10)
+                assert one.session is not None
+                return bool(one.session_reused), one.session
+
+        with listening:
+            _, answer = await asyncio.gather(asyncio.to_thread(serve), asyncio.to_thread(ask))
+        return answer
+
+    _, session = await visit(None)
+    assert (await visit(session))[0]
+    before = keeper.pair("shop.local")
+    await keeper.look()
+    assert not (await visit(session))[0]
+    assert keeper.pair("shop.local") == before, "the certificate stays"
 
 
 async def test_names_without_end_cost_no_more_than_a_limit(tmp_path: Path) -> None:
