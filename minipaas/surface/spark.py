@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 HEIGHT = 20
 """Of a line, in its own units; drawn as high as the style says."""
+OUTSIDE = 3
 STRIP_HEIGHT = 16
 CELL = 4
 """Width of one part of a strip."""
@@ -28,12 +29,10 @@ def line(values: Sequence[float | None], *, least: float = 0.0, tone: str = "") 
     top = max((value for value in values if value is not None and isfinite(value)), default=0.0)
     top = max(top, least, 1e-9)
     heights = [None if value is None else _height(value, top) for value in values]
-    paths = [(start, len(run), _path(start, run)) for start, run in _runs(heights)]
-    stroke = "".join(path for _, _, path in paths)
-    fill = "".join(f"{path}V{HEIGHT}H{start}z" for start, length, path in paths if length > 1)
+    path = "".join(_path(start, run) for start, run in _runs(heights))
     return Markup(  # noqa: S704 - numbers, and a class of ours
         f'<svg class="spark {tone}" viewBox="0 0 {max(len(values) - 1, 1)} {HEIGHT}" preserveAspectRatio="none" '
-        f'aria-hidden="true" focusable="false"><path class="area" d="{fill}"/><path class="stroke" d="{stroke}"/></svg>'
+        f'aria-hidden="true" focusable="false"><path d="{path}"/></svg>'
     )
 
 
@@ -55,8 +54,9 @@ def _runs(heights: Sequence[int | None]) -> Iterator[tuple[int, list[int]]]:
 
 
 def _path(start: int, heights: Sequence[int]) -> str:
-    """Relative steps; flat stretches as one."""
-    parts = [f"M{start} {heights[0]}"]
+    """Line and area in one: relative steps, flat stretches as one; the sides and the ground lie outside the picture, so
+    that only the line is seen of the outline."""
+    parts = [f"M{start - OUTSIDE} {heights[0]}h{OUTSIDE}"]
     flat = 0
     for before, after in pairwise(heights):
         if after == before:
@@ -66,10 +66,7 @@ def _path(start: int, heights: Sequence[int]) -> str:
             parts.append(f"h{flat}")
             flat = 0
         parts.append(f"l1 {after - before}")
-    if flat:
-        parts.append(f"h{flat}")
-    if len(heights) == 1:
-        parts.append("h0")
+    parts.append(f"h{flat + OUTSIDE}V{HEIGHT + OUTSIDE}H{start - OUTSIDE}z")
     return "".join(parts)
 
 
