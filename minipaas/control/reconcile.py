@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from minipaas.control.deaths import Deaths
 from minipaas.control.execute import Executor
 from minipaas.control.lanes import Lanes
 from minipaas.control.patience import Patience
@@ -63,6 +64,7 @@ class Reconciler:
         self._on_look = on_look
         self._news = asyncio.Event()
         self._patience = Patience()
+        self._deaths = Deaths(registry)
         self._checks: tuple[Desired | None, dict[Kind, Health | None]] = (None, {})
         self._started: dict[str, float | None] = {}
         """By container id, when those that run were started."""
@@ -109,6 +111,7 @@ class Reconciler:
         plans = list(self._plans(desired, now))
         self._note_ready(plans)
         self._tell_look(desired)
+        await self._deaths.write(self.observed)
         await self._correct_notes(lanes)
         rest = lanes.run(plans, looked)
         waits = [one.look_at - now for one in plans if one.look_at is not None]

@@ -70,16 +70,19 @@ def close_interrupted(db: Connection, now: float) -> int:
 def of_change(db: Connection, change: int, after: int) -> list[JournalRow]:
     """The steps of a change, oldest first, those after row `after`."""
     return [
-        _row(row) for row in db.execute("SELECT * FROM step WHERE change = ? AND id > ? ORDER BY id", (change, after))
+        row_of(row) for row in db.execute("SELECT * FROM step WHERE change = ? AND id > ? ORDER BY id", (change, after))
     ]
 
 
 def recent(db: Connection, app: str, limit: int) -> list[JournalRow]:
     """The newest steps of an app, in a change or not, newest first."""
-    return [_row(row) for row in db.execute("SELECT * FROM step WHERE app = ? ORDER BY id DESC LIMIT ?", (app, limit))]
+    return [
+        row_of(row) for row in db.execute("SELECT * FROM step WHERE app = ? ORDER BY id DESC LIMIT ?", (app, limit))
+    ]
 
 
-def _row(row: dict[str, object]) -> JournalRow:
+def row_of(row: dict[str, object]) -> JournalRow:
+    """A row of the table."""
     values = dict(row)
     values["ok"] = None if values["ok"] is None else bool(values["ok"])
     return JournalRow(**values)  # type: ignore[arg-type]

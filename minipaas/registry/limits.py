@@ -14,6 +14,8 @@ UPKEEP_KEPT = 1000
 """Journal rows an app keeps of steps that belong to no change."""
 STEPS_KEPT = 5000
 """Journal rows a single change keeps."""
+DEATHS_KEPT = 1000
+"""Ends of instances that an app remembers."""
 AUDIT_KEPT = 100_000
 """Audit rows, for the whole box."""
 TEXT_KEPT = 16 * 1024

@@ -18,9 +18,24 @@ from typing import Literal, TypeAlias, TypeVar
 from minipaas.model.change import Change, ChangeState, Desired
 from minipaas.model.observed import Note
 from minipaas.model.release import Floor, Release
-from minipaas.registry import apps, audit, changes, journal, news, notes, releases, requests, tokens, trust
+from minipaas.registry import (
+    apps,
+    audit,
+    changes,
+    deaths,
+    history,
+    journal,
+    news,
+    notes,
+    releases,
+    requests,
+    tokens,
+    trust,
+)
 from minipaas.registry.audit import ANY, AuditRow, Wanted
 from minipaas.registry.database import Database
+from minipaas.registry.deaths import Death
+from minipaas.registry.history import Happening, Place
 from minipaas.registry.journal import JournalRow
 from minipaas.registry.news import News
 from minipaas.registry.rehearsal import Rehearsal
@@ -273,6 +288,17 @@ class Registry:
     async def recent(self, app: str, limit: int) -> list[JournalRow]:
         """The newest steps of an app, newest first."""
         return await self._database.read(lambda db: journal.recent(db, app, limit))
+
+    async def happenings(
+        self, app: str, limit: int, before: Place | None = None, *, audited: bool = False
+    ) -> list[Happening]:
+        """What happened to an app, the newest first, only what stands before `before`; with the audit if `audited`."""
+        return await self._database.read(lambda db: history.page(db, app, limit, before, audited))
+
+    async def record_deaths(self, found: Iterable[Death]) -> None:
+        """Write down who ended by itself; what is written already stays as it is."""
+        given = tuple(found)
+        await self._write(lambda db: deaths.add(db, given))
 
     # -- notes, audit, tokens ----------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from minipaas.surface.handlers import (
     certificates,
     changes,
     diffs,
+    events,
     metrics,
     page_links,
     previews,
@@ -232,6 +233,19 @@ TABLE: tuple[Row, ...] = (
         ),
         response=wire_plan.PlanPreview,
         errors=(404, 409, 422),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/events",
+        access=Access.OPEN,
+        handler=events.listing,
+        summary="What happened to an app, the newest first: changes, upkeep, deaths; the audit for who may read it.",
+        query=(
+            _limit(100),
+            Query(name="before", summary="Only what stands before this id.", pattern="[0-9]{1,17}-[0-4]-[0-9]{1,15}"),
+        ),
+        response=wire_history.Events,
+        errors=(404,),
     ),
     Row(
         method="GET",

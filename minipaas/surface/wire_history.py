@@ -53,6 +53,8 @@ class EventView(Struct, frozen=True, kw_only=True):
     at: float
     kind: EventKind
     title: str
+    step: str
+    """Of upkeep: the step's kind; else empty."""
     well: bool | None
     """True: as it should be. False: not. None: neither, or not known yet."""
     detail: str

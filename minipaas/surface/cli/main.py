@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "remove": ("apps:remove", "Take an app off the box."),
         "diff": ("diff:diff", "What changed between two releases of an app."),
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
+        "events": ("events:events", "What happened to an app, in one order of time."),
         "logs": ("apps:logs", "The last lines that an app wrote."),
         "certs": ("certs:certs", "The certificates of a box."),
         "page": ("page:page", "Open the status page, signed in as you."),
