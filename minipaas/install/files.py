@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -10,7 +11,6 @@ from pathlib import Path
 
 from minipaas.install import limits
 from minipaas.install.failures import explained
-from minipaas.install.layout import link, sync
 from minipaas.model.errors import Forbidden
 
 
@@ -97,3 +97,27 @@ def _is(path: Path, data: bytes, mode: int) -> bool:
         return same and not path.is_symlink() and path.stat().st_mode & 0o777 == mode
     except FileNotFoundError:
         return False
+
+
+def link(path: Path, target: Path) -> None:
+    """Make `path` a symbolic link to `target` in one step, replacing a file or link, and onto the disk (rename(2))."""
+    beside = path.parent / f".{path.name}-{secrets.token_hex(6)}"
+    beside.symlink_to(target)
+    try:
+        beside.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(directory: Path) -> None:
+    """The names in a directory, onto the disk. File systems that cannot (EINVAL) are left alone."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(handle)

@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.install import files
-from minipaas.install.layout import Progress, Version
+from minipaas.install.layout import Version
 from minipaas.install.places import Places
 from minipaas.install.receipt import NAME, Receipt
 from minipaas.install.service import Init, Manager
 from minipaas.install.systemd import Service
+from minipaas.install.tree import Progress
 from minipaas.model.config import Config
 
 CONFIG = """\

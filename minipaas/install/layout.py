@@ -13,32 +13,29 @@ whole; the way back is written down before the switch.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import os
 import re
 import secrets
 import shutil
-import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
 from minipaas.install import limits
 from minipaas.install.failures import explained
+from minipaas.install.files import link, make_directory, sync
+from minipaas.install.tree import PROGRAM, Progress, Tree
 from minipaas.model.errors import Conflict, Invalid, MinipaasError, Missing, NoSpace
+from minipaas.model.units import human_bytes
 
-PROGRAM = "minipaas"
-"""The executable at the top of every version's directory."""
+__all__ = ["PROGRAM", "Layout", "Version"]
+
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_]{0,63}(?:-[0-9A-Za-z.+~_]+)*")
 _NAME = re.compile(rf"(?P<version>{_VERSION.pattern})-(?P<digest>[0-9a-f]{{12}})")
 _STAGED = ".new-"
-
-Progress = Callable[[int, int], None]
-"""Hears bytes copied so far, and bytes in all."""
 
 
 class Version(Struct, frozen=True):
@@ -124,7 +121,7 @@ class Layout(Struct, frozen=True):
         """One install, upgrade or uninstall at a time. Makes HOME. Raises Conflict when another one does not end within
         `wait` seconds."""
         with explained(f"use {self.home}"):
-            _directory(self._versions)
+            make_directory(self._versions)
             handle = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             until = time.monotonic() + wait
@@ -149,10 +146,10 @@ class Layout(Struct, frozen=True):
         is. Raises Invalid for what is no unpacked program, NoSpace, Forbidden, MinipaasError."""
         if not _VERSION.fullmatch(version):
             raise Invalid(f"cannot place minipaas: {version[:80]!r} is not a version", code="install.version")
-        tree = _Tree.of(source)
+        tree = Tree.of(source)
         target = self._versions / f"{version}-{tree.digest[:12]}"
         with explained(f"place minipaas {version} in {self.home}"):
-            _directory(self._versions)
+            make_directory(self._versions)
             self._clear_staged()
             if target.is_dir():
                 if _whole(target, tree.digest):
@@ -239,12 +236,12 @@ class Layout(Struct, frozen=True):
         path = self._versions / target.name
         return Version(path) if _NAME.fullmatch(target.name) and (path / PROGRAM).is_file() else None
 
-    def _room_for(self, tree: _Tree, version: str) -> None:
+    def _room_for(self, tree: Tree, version: str) -> None:
         free = shutil.disk_usage(self._versions).free
         if free < tree.size + limits.MARGIN:
             raise NoSpace(
-                f"cannot place minipaas {version} in {self.home}: {_mebi(tree.size + limits.MARGIN)} are needed, "
-                f"{_mebi(free)} are free",
+                f"cannot place minipaas {version} in {self.home}: {human_bytes(tree.size + limits.MARGIN)} are needed, "
+                f"{human_bytes(free)} are free",
                 hint=f"free some space on that disk: df -h {self.home}",
                 code="install.no_space",
             )
@@ -261,132 +258,8 @@ class Layout(Struct, frozen=True):
             shutil.rmtree(path, ignore_errors=True)
 
 
-class _Tree(Struct, frozen=True):
-    """The content of an unpacked program: what there is, how large, and its digest."""
-
-    top: Path
-    entries: tuple[tuple[str, int], ...]
-    """(relative path, mode), parents before children."""
-    size: int
-    digest: str
-    """sha256 over every path with its kind and content, hex."""
-
-    @classmethod
-    def of(cls, top: Path) -> _Tree:
-        """Read the whole tree. Raises Invalid for what cannot be an unpacked program."""
-        with explained(f"read {top}"):
-            if not os.access(top / PROGRAM, os.X_OK) or not (top / PROGRAM).is_file():
-                raise _unfit(top, f"there is no executable {PROGRAM!r} in it")
-            entries, size = [], 0
-            for path in _walk(top):
-                mode = path.lstat().st_mode
-                entries.append((str(path.relative_to(top)), mode))
-                size += path.lstat().st_size if stat.S_ISREG(mode) else 0
-                if len(entries) > limits.TREE_FILES or size > limits.TREE_BYTES:
-                    raise _unfit(top, f"it is larger than {limits.TREE_FILES} files or {_mebi(limits.TREE_BYTES)}")
-            return cls(top, tuple(entries), size, _digest(top, entries))
-
-    def copy(self, target: Path, progress: Progress | None) -> None:
-        """Write the tree to a place that is not there yet, and onto the disk."""
-        target.mkdir(mode=0o755)
-        target.chmod(0o755)
-        directories, done = [target], 0
-        for name, mode in self.entries:
-            path, source = target / name, self.top / name
-            if stat.S_ISDIR(mode):
-                path.mkdir(mode=0o755)
-                path.chmod(0o755)
-                directories.append(path)
-            elif stat.S_ISLNK(mode):
-                path.symlink_to(source.readlink())
-            else:
-                with source.open("rb") as reading, path.open("xb") as writing:
-                    while piece := reading.read(limits.PIECE):
-                        writing.write(piece)
-                        done += len(piece)
-                        if progress is not None:
-                            progress(done, self.size)
-                    os.fchmod(writing.fileno(), 0o755 if mode & 0o100 else 0o644)
-                    writing.flush()
-                    os.fsync(writing.fileno())
-        for directory in reversed(directories):
-            sync(directory)
-
-
-def _walk(top: Path) -> Iterator[Path]:
-    """Everything below, sorted, parents first. Raises Invalid for links that lead out and for special files."""
-    for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
-        path = Path(entry.path)
-        if entry.is_symlink():
-            goal = path.readlink()
-            if goal.is_absolute() or ".." in goal.parts:
-                raise _unfit(top, f"{entry.name} is a link that leads out of it")
-        elif not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
-            raise _unfit(top, f"{entry.name} is neither a file nor a directory nor a link")
-        yield path
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path)
-
-
-def _digest(top: Path, entries: list[tuple[str, int]]) -> str:
-    """Of all entries: path, kind, whether it is executable, content."""
-    whole = hashlib.sha256()
-    for name, mode in entries:
-        if stat.S_ISDIR(mode):
-            kind, content = "dir", ""
-        elif stat.S_ISLNK(mode):
-            kind, content = "link", str((top / name).readlink())
-        else:
-            kind = "program" if mode & 0o100 else "file"
-            with (top / name).open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(b"\0".join(os.fsencode(part) for part in (name, kind, content)) + b"\n")
-    return whole.hexdigest()
-
-
 def _whole(path: Path, digest: str) -> bool:
     try:
-        return _Tree.of(path).digest == digest
+        return Tree.of(path).digest == digest
     except MinipaasError:
         return False
-
-
-def _unfit(top: Path, why: str) -> Invalid:
-    return Invalid(f"cannot take {top} as an unpacked minipaas: {why}", code="install.tree")
-
-
-def _directory(path: Path) -> None:
-    """Make a directory that others may read, whatever the umask, with its parents."""
-    if not path.is_dir():
-        _directory(path.parent)
-        path.mkdir(mode=0o755, exist_ok=True)
-        path.chmod(0o755)
-        sync(path.parent)
-
-
-def link(path: Path, target: Path) -> None:
-    """Make `path` a symbolic link to `target` in one step, replacing a file or link, and onto the disk (rename(2))."""
-    beside = path.parent / f".{path.name}-{secrets.token_hex(6)}"
-    beside.symlink_to(target)
-    try:
-        beside.rename(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-
-
-def sync(directory: Path) -> None:
-    """The names in a directory, onto the disk. File systems that cannot (EINVAL) are left alone."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(handle)
-
-
-def _mebi(size: int) -> str:
-    return f"{size / 1024**2:.0f} MiB"

@@ -1,35 +1,24 @@
-"""`minipaas install` and `uninstall`: this program as a service of this host, and off it again."""
+"""`minipaas install`: this program as a service of this host."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from minipaas.model.errors import Forbidden, Invalid, MinipaasError, Missing, Refused
-from minipaas.surface.cli.options import sure
-from minipaas.surface.cli.show import on_terminal, paint
+from minipaas.model.errors import Invalid, MinipaasError, Refused
+from minipaas.surface.cli.host import ROOT, audit, places_of, prefix_option, progress, step, user_option
+from minipaas.surface.cli.show import paint
 
 if TYPE_CHECKING:
     from minipaas.install.facts import BoxFacts, Facts
     from minipaas.install.findings import Finding
     from minipaas.install.installation import Installation, Texts
-    from minipaas.install.layout import Progress
     from minipaas.install.places import Places
     from minipaas.install.service import Init
-
-ROOT = Path("/")
-PREFIX_HELP = "Put everything below DIR, but for the files of the init system."
-prefix_option = click.option(
-    "--prefix", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help=PREFIX_HELP
-)
-user_option = click.option("--user", is_flag=True, help="For this user alone, with rootless Podman.")
 
 
 @click.command()
@@ -69,7 +58,7 @@ def install(
             f"cannot install with --trust and without starting: {why}", hint="start it, then: minipaas trust add"
         )
     tree, version = _program()
-    places = _places(user, prefix, destination)
+    places = places_of(user, prefix, destination)
     trust = _trust_root(root)
     init = Init(init_name) if init_name else detect(places)
     known = _checked(places, init, force) if live else None
@@ -80,7 +69,7 @@ def install(
         if root is not None:
             print(f"When it runs: minipaas trust add {root}")
         return
-    with _step("start with the host"):
+    with step("start with the host"):
         planned.manager.enable()
     if no_start or not live:
         print("Not started: --no-start" if live else f"Not started: it lies below {destination}")
@@ -89,47 +78,6 @@ def install(
     if trust is not None:
         _believe(planned, trust)
     _next(planned, box, trusted=trust is not None or box.root_version is not None)
-
-
-@click.command()
-@user_option
-@prefix_option
-@click.option("--purge", is_flag=True, help="Also delete configuration and data: registry, images, trust, tokens.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def uninstall(user: bool, prefix: Path | None, purge: bool, yes: bool) -> None:
-    """Take minipaas off this host. Apps keep running, though nothing routes to them any more; their volumes stay.
-
-    Configuration and data stay too, so that a later install goes on where this one ended, unless --purge.
-    """
-    from minipaas.install.installation import Installation
-    from minipaas.install.receipt import Receipt
-    from minipaas.surface.diagnosis import facts
-
-    places = _places(user, prefix, ROOT)
-    receipt = Receipt.read(places.layout.home)
-    if receipt is None:
-        raise Missing(
-            f"cannot uninstall: there is no minipaas in {places.home}",
-            hint="name the place as install did: --user or --prefix DIR",
-            code="install.none",
-        )
-    known = facts(places)
-    for line in _left(known):
-        print(line)
-    sure(f"Take minipaas off this host{', and delete all its data' if purge else ''}?", yes)
-    planned = Installation(places, receipt, known.config)
-    version = _current(planned)
-    with places.layout.lock():
-        with _step("stop; the apps keep running"):
-            planned.manager.stop(planned.manager.known_sockets())
-            planned.manager.disable()
-        if not purge:
-            _audit(Path(receipt.data), "uninstall", version)
-        with _step("remove program, service, completions and manual page"):
-            planned.remove(purge)
-            planned.manager.forget()
-    kept = f"{receipt.config} and {receipt.data}"
-    print(f"Deleted: {kept}" if purge else f"Kept: {kept}. They go with: minipaas uninstall --purge, or rm -r")
 
 
 # -- what is installed -----------------------------------------------------------------------------------------------
@@ -150,24 +98,6 @@ def _program() -> tuple[Path, str]:
     return tree, own_version()
 
 
-def _places(user: bool, prefix: Path | None, destination: Path) -> Places:
-    from minipaas.install.places import Places
-
-    if user and (prefix is not None or destination != ROOT):
-        raise Invalid("cannot install for a user and elsewhere", hint="either --user, or --prefix and DESTDIR")
-    if user and os.geteuid() == 0:
-        raise Invalid("cannot install for root alone: root has the whole host", hint="leave out --user")
-    if not user and os.geteuid() != 0 and destination == ROOT:
-        raise Forbidden(
-            "cannot do that for the whole host: this user is not root",
-            hint="sudo minipaas install, or for yourself alone: minipaas install --user",
-            code="install.permission",
-        )
-    if user:
-        return Places.of_user(Path.home())
-    return Places.system(destination) if prefix is None else Places.below(prefix.absolute(), destination)
-
-
 def _trust_root(file: Path | None) -> bytes | None:
     """The trust root, checked before anything is done."""
     if file is None:
@@ -186,7 +116,7 @@ def _checked(places: Places, init: Init, force: bool) -> Facts:
     from minipaas.surface.cli.doctor import show
     from minipaas.surface.diagnosis import diagnose, facts
 
-    with _step("look at this host") as told:
+    with step("look at this host") as told:
         known = facts(places, init)
         found: list[Finding] = diagnose(known, before=True)
         told.append(f"{sum(1 for one in found if one.level is Level.OK)} of {len(found)} checks are well")
@@ -249,8 +179,8 @@ def _write(planned: Installation, tree: Path, version: str) -> list[str] | None:
     be."""
     places = planned.places
     with places.layout.lock():
-        with _step(f"lay out {version} in {places.home}") as told, _progress() as progress:
-            placed, changed = planned.lay_out(tree, version, progress)
+        with step(f"lay out {version} in {places.home}") as told, progress() as heard:
+            placed, changed = planned.lay_out(tree, version, heard)
             told.append(placed.name if changed else "already there")
         for title, act in (
             (f"link {places.link}", planned.link),
@@ -258,10 +188,10 @@ def _write(planned: Installation, tree: Path, version: str) -> list[str] | None:
             (f"example of {places.config}", planned.write_config),
             (f"data directory {places.data}", planned.make_data),
         ):
-            with _step(title) as told:
+            with step(title) as told:
                 if not act():
                     told.append("already there")
-        with _step(f"service files for {planned.receipt.init.value}") as told:
+        with step(f"service files for {planned.receipt.init.value}") as told:
             written = planned.write_service()
             told.append(", ".join(path.name for path in written) or "already there")
     return [path.name for path in written] if changed or written else None
@@ -274,7 +204,7 @@ def _start(planned: Installation, version: str, changed: list[str] | None) -> Bo
 
     manager = planned.manager
     data, config = Path(planned.receipt.data), planned.config
-    with _step("start") as told:
+    with step("start") as told:
         active = manager.active()
         if active and changed is None:
             told.append("it runs already")
@@ -282,7 +212,7 @@ def _start(planned: Installation, version: str, changed: list[str] | None) -> Bo
             stale = [name for name in changed or () if name.endswith(".socket")]
             if active or stale:
                 manager.stop(stale)  # in the other sockets, who connects waits
-            _audit(data, "install", version)
+            audit(data, "install", version)
             manager.start()
         until = time.monotonic() + limits.READY
         while True:
@@ -310,7 +240,7 @@ def _believe(planned: Installation, trust: bytes) -> None:
     from minipaas.surface.connection import SOCKET_NAME, Address
     from minipaas.surface.wire import TrustView
 
-    with _step("trust") as told:
+    with step("trust") as told:
         at = Box(Address("unix", str(planned.places.data / SOCKET_NAME)))
         root = at.understand(at.raw("POST", "/trust", trust), TrustView).roots[-1]
         told.append(f"root version {root.version}: {root.threshold} of {len(root.keys)} release keys")
@@ -329,96 +259,3 @@ def _next(planned: Installation, box: BoxFacts, trusted: bool) -> None:
     first = "minipaas status" if trusted else "minipaas trust add root.json"
     for command in (first, "minipaas deploy APP.bundle", "minipaas doctor"):
         print(f"  {prefix}{command}")
-
-
-def _left(known: Facts) -> Iterator[str]:
-    """What an uninstall leaves, and how to remove it."""
-    from minipaas.surface.diagnosis import leftovers
-
-    containers, volumes = leftovers(known)
-    if containers:
-        yield f"These containers keep running: {', '.join(containers)}"
-        yield f"  remove them: podman rm -f {' '.join(containers)}"
-    if volumes:
-        yield f"These volumes stay: {', '.join(volumes)}"
-        yield f"  delete them, and what is in them: podman volume rm {' '.join(volumes)}"
-
-
-def _current(planned: Installation) -> str:
-    current = planned.places.layout.current()
-    return current.version if current is not None else "unknown"
-
-
-def _audit(data: Path, action: str, version: str) -> None:
-    """A row in the box's audit log, while no box runs; where there is no box yet, there is nothing to write it into."""
-    if not (data / "registry.db").exists():
-        return
-    import asyncio
-
-    from minipaas.control.lock import DataLock
-    from minipaas.registry.registry import Registry
-
-    async def add() -> None:
-        registry = Registry.open(data / "registry.db")
-        try:
-            who = f"{os.environ.get('SUDO_USER') or _me()} via command line"
-            await registry.audit(
-                actor=who,
-                action=action,
-                subject=f"minipaas {version}",
-                origin=f"pid {os.getpid()}",
-                result="done",
-                now=time.time(),
-            )
-        finally:
-            await registry.close()
-
-    lock = DataLock(data)
-    try:
-        asyncio.run(add())
-    finally:
-        lock.release()
-
-
-def _me() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-@contextlib.contextmanager
-def _step(title: str) -> Iterator[list[str]]:
-    """`✓ title  detail  1.2 s`; the detail is what was appended."""
-    began = time.monotonic()
-    details: list[str] = []
-    try:
-        yield details
-    except BaseException:
-        print(f"{paint('✗', 'red')} {title}", flush=True)
-        raise
-    took = time.monotonic() - began
-    parts = [
-        f"{paint('✓', 'green')} {title}",
-        *details,
-        *([paint(f"{took:.1f} s", "bright_black")] if took >= 1 else []),
-    ]
-    print("  ".join(parts), flush=True)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """How far a copy is, on a terminal, once it takes its time."""
-    if not on_terminal():
-        yield None
-        return
-    began = time.monotonic()
-
-    def show(done: int, whole: int) -> None:
-        if time.monotonic() - began > 0.5:
-            print(f"\r… {100 * done // max(1, whole)} %", end="", file=sys.stderr, flush=True)
-
-    yield show
-    print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -59,7 +59,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "This program": {
         "doctor": ("doctor:doctor", "What is wrong with this host and its box, and the mend."),
         "install": ("install:install", "Make minipaas a service of this host."),
-        "uninstall": ("install:uninstall", "Take minipaas off this host; data stays."),
+        "uninstall": ("uninstall:uninstall", "Take minipaas off this host; data stays."),
         "serve": ("serve:serve", "Run the box."),
         "version": ("about:version", "The versions of this program and of the box."),
         "completion": ("about:completion", "Print the completion script of your shell."),
