@@ -70,7 +70,8 @@ class Surface:
             if tls is None and not is_loopback(address):
                 raise Refused(
                     f"cannot listen on {address}:{port}: beyond this machine the API needs TLS",
-                    hint='keep [api] listen = ["127.0.0.1:7070"] and come in by: ssh -L 7070:127.0.0.1:7070 HOST',
+                    hint="name this address in [api] listen of config.toml, and it gets TLS; or come in by SSH: "
+                    "ssh -L 7070:127.0.0.1:7070 HOST",
                     code="api.lan",
                 )
         try:

@@ -85,13 +85,6 @@ def test_a_configuration_that_is_not_there(box: LiveBox, tmp_path: Path) -> None
     told(box.cli("serve", "--config", tmp_path / "none.toml"), 4, "there is no such file", hint=False)
 
 
-def test_an_api_for_the_whole_network(place: Path) -> None:
-    with FakePodman(place) as fake:
-        text = quiet(place, fake.socket).read_text().replace("127.0.0.1:0", "0.0.0.0:0", 1)
-        said = program("serve", "--config", settings(place, text), "--data", place / "data")
-    told(said, 3, "cannot listen on 0.0.0.0:0: beyond this machine the API needs TLS", "ssh -L")
-
-
 @pytest.mark.parametrize("key", ["api", "ingress"])
 def test_a_port_that_somebody_has(place: Path, key: str) -> None:
     with FakePodman(place) as fake, socket.socket() as taken:
