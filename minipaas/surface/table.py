@@ -39,6 +39,7 @@ from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
 from minipaas.surface.pages.audit import audit as audit_page
 from minipaas.surface.pages.box import box as box_page
+from minipaas.surface.pages.diff import diff as diff_page
 from minipaas.surface.pages.overview import overview
 
 V1 = "/api/v1"
@@ -481,6 +482,15 @@ TABLE: tuple[Row, ...] = (
         summary="One app on the status page.",
         response="text/html",
         errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/releases/{release}/diff",
+        access=Access.OPEN,
+        handler=diff_page,
+        summary="What changed between two releases, on the page.",
+        response="text/html",
+        errors=(404, 422),
     ),
     Row(
         method="GET",
