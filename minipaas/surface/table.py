@@ -40,6 +40,7 @@ from minipaas.surface.pages.assets import static
 from minipaas.surface.pages.audit import audit as audit_page
 from minipaas.surface.pages.box import box as box_page
 from minipaas.surface.pages.diff import diff as diff_page
+from minipaas.surface.pages.output import output
 from minipaas.surface.pages.overview import overview
 
 V1 = "/api/v1"
@@ -491,6 +492,15 @@ TABLE: tuple[Row, ...] = (
         summary="What changed between two releases, on the page.",
         response="text/html",
         errors=(404, 422),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/output",
+        access=Access.READ,
+        handler=output,
+        summary="The last lines that the instances of a service wrote, on the page.",
+        response="text/html",
+        errors=(404, 502),
     ),
     Row(
         method="GET",

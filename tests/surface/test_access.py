@@ -53,6 +53,7 @@ ADVERTISED = {
     ("POST", "/box/tokens/revoke"): Access.ADMIN,
     ("POST", "/box/trust"): Access.ADMIN,
     ("POST", "/api/v1/page-links"): Access.READ,
+    ("GET", "/apps/{app}/output"): Access.READ,
     ("GET", "/apps/{app}/rollback"): Access.DEPLOY,
     ("POST", "/apps/{app}/rollback"): Access.DEPLOY,
     ("GET", "/apps/{app}/restart"): Access.DEPLOY,

@@ -159,6 +159,19 @@ async def test_a_change_under_way_is_shown_step_by_step(box: SmallBox) -> None:
     assert "It has never served" in page.text
 
 
+async def test_what_instances_wrote_is_for_those_who_may_read_it(box: SmallBox) -> None:
+    await serve(box.registry, release(1))
+    box.control.observed = Observed(boot="b", instances=(instance(release=release(1).digest),))
+    assert "/apps/shop/output" not in " ".join((await fetch(box, "/apps/shop")).links)
+    assert "/apps/shop/output?service=web" in (await fetch(box, "/apps/shop", role="read")).links
+    page = await fetch(box, "/apps/shop/output?service=web", role="read")
+    assert "line 59" in page.text
+    async with await box.remote("read") as session:
+        for path in ("/apps/none/output", "/apps/shop/output?service=%3Cb%3E"):
+            async with session.get(path) as response:
+                assert response.status == 404
+
+
 async def test_a_removed_app_keeps_its_story(box: SmallBox) -> None:
     await serve(box.registry, release(1))
     change = await box.registry.remove("shop", purge=False, actor="me", origin="here", now=300.0)
