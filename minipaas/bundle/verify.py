@@ -119,6 +119,12 @@ def check_contents(metadata: Metadata, limits: Limits = DEFAULT_LIMITS) -> Outli
     return outline
 
 
+def check_still_valid(release: Release, time: TrustedTime, what: str = "the bundle") -> None:
+    """Rule 11 once more, for a bundle that waited after it was verified. Raises Refused(release.expired)."""
+    if release.valid_until is not None and time.synced and time.now >= release.valid_until:
+        raise refuse(what, "release.expired", f"it was valid until {statement.format_time(release.valid_until)}")
+
+
 def signatures_of(metadata: Metadata, outline: Outline) -> tuple[dsse.Signed, ...]:
     """The signatures, taken apart; none is believed, but all are over one payload. Raises Refused."""
     what = metadata.name

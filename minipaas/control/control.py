@@ -15,6 +15,7 @@ from minipaas.certs.keeper import Keeper
 from minipaas.control.execute import Executor, ImageSource
 from minipaas.control.foresight import volumes_of
 from minipaas.control.garbage import Garbage
+from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
 from minipaas.control.reconcile import Looked, Reconciler
 from minipaas.control.sampling import Sampler
@@ -74,6 +75,14 @@ class Control:
         self._reconciler = Reconciler(registry, engine, ingress, executor, on_look)
         self._sampler = Sampler(engine, telemetry, lambda: self.observed)
         self._intake = Intake(registry, blobs, config.limits, engine.info.platform)
+        self.held = HeldBundles(
+            self._intake,
+            registry,
+            blobs,
+            lambda: self.observed,
+            self.wake,
+            largest=int(config.limits.bundle),
+        )
         self._garbage = Garbage(registry, blobs, engine, self._intake.store, config.limits.keep_releases)
         self._collect = asyncio.Event()
 
@@ -102,6 +111,7 @@ class Control:
             group.create_task(self._collect_garbage(), name="garbage")
             group.create_task(self._follow_changes(), name="changes")
             group.create_task(self._sampler.run(), name="samples")
+            group.create_task(self.held.run(), name="held bundles")
 
     async def first_look(self, patience: float) -> None:
         """Wait until running instances have been probed and are routed to, at most `patience` seconds."""
@@ -122,6 +132,19 @@ class Control:
             raise
         self.wake()
         return change
+
+    async def hold_bundle(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Hold:
+        """Verify a bundle and keep it waiting in staging. A refusal is audited."""
+        try:
+            return await self.held.hold(stream, length, actor=actor, origin=origin)
+        except MinipaasError as error:
+            if error.code != "upload.busy":
+                await self._audit_refusal(actor, "hold", "a bundle", origin, error)
+            raise
+
+    def warnings(self, change: int) -> tuple[str, ...]:
+        """What the verifier let pass of the bundle that began this change, as long as it is remembered."""
+        return self._intake.warnings(change)
 
     async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
         """Begin to go back to an earlier release: the last confirmed one before, or `to`. Needs no network."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from minipaas.bundle.limits import Limits
 from minipaas.bundle.receive import receive
@@ -20,10 +20,12 @@ from minipaas.control.pipe import ChunkPipe
 from minipaas.model.change import Change, Desired
 from minipaas.model.config import LimitsConfig
 from minipaas.model.errors import Deadline, MinipaasError, NoSpace, Refused
+from minipaas.model.release import Release
 from minipaas.model.units import Duration, human_bytes
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.clashes import refuse_clashes
 from minipaas.registry.registry import Registry
+from minipaas.registry.staging import Staging
 from minipaas.registry.trust import numbered
 
 log = logging.getLogger(__name__)
@@ -41,8 +43,25 @@ TURN = 20.0
 """Seconds that they wait for it."""
 UNVERIFIED = 120.0
 """Seconds in which an upload by signature must have shown its signature."""
+REMEMBERED = 64
+"""Changes whose warnings are remembered."""
 COPIES = 2
 """A new layer lies on disk twice: in the blob store and unpacked in Podman's."""
+
+
+class Parcel(NamedTuple):
+    """A bundle that was verified and is whole in its staging, not accepted yet."""
+
+    staging: Staging
+    verdict: Verdict
+    root: bytes
+    """The newest trusted root.json when it was verified."""
+    new: int
+    """Bytes of it that this box did not have, uncompressed."""
+
+    @property
+    def release(self) -> Release:
+        return self.verdict.release
 
 
 class Intake:
@@ -59,6 +78,9 @@ class Intake:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._strangers = asyncio.Semaphore(BY_SIGNATURE)
         self._waiting = 0
+        self._warned: dict[int, tuple[str, ...]] = {}
+        self.promised = 0
+        """Bytes of disk that bundles which wait will still need when they are deployed."""
 
     def close(self) -> None:
         """Let the threads go."""
@@ -69,13 +91,59 @@ class Intake:
     ) -> Change:
         """Take in one bundle. `length` in bytes, or None. Raises Refused, NoSpace, Deadline, and MinipaasError
         (upload.busy) when others come first: nothing is kept."""
+        async with contextlib.AsyncExitStack() as turns:
+            parcel = await self._verified(turns, stream, length, by_signature)
+            try:
+                if by_signature:
+                    actor = f"signature {parcel.release.signers[0][:12]}"
+                return await self.admit(parcel, actor=actor, origin=origin)
+            finally:
+                await asyncio.to_thread(parcel.staging.close)  # gigabytes may have to be deleted
+
+    async def verified(self, stream: AsyncIterator[bytes], length: int | None) -> Parcel:
+        """Take one bundle as far as it goes without accepting it. The caller closes its staging. Raises as `accept`."""
+        async with contextlib.AsyncExitStack() as turns:
+            return await self._verified(turns, stream, length, by_signature=False)
+
+    async def admit(self, parcel: Parcel, *, actor: str, origin: str) -> Change:
+        """Publish the blobs of a verified bundle, accept it, and begin to deploy it. What may have changed since it was
+        verified is checked again. Raises Refused, Conflict, NoSpace; then nothing is different."""
+        async with self.store:
+            await asyncio.to_thread(parcel.staging.publish)
+            change = await self._registry.accept(
+                parcel.release,
+                new_roots=[root for _, root in parcel.verdict.new_roots],
+                trusted_root=numbered(parcel.root)[0],
+                actor=actor,
+                origin=origin,
+                now=time.time(),
+            )
+        await self._warn(parcel.verdict, change, origin)
+        return change
+
+    def warnings(self, change: int) -> tuple[str, ...]:
+        """What the verifier let pass of the bundle that began this change, as long as it is remembered."""
+        return self._warned.get(change, ())
+
+    def need_room(self, release: Release, new: int) -> None:
+        """Raises NoSpace unless so many bytes, and what is promised to bundles that wait, fit beside the reserve."""
+        needed, free = new + self.promised + self._limits.reserve, self._blobs.free_bytes()
+        if needed > free:
+            raise NoSpace(
+                f"cannot accept {release.app} {release.version}: it needs {human_bytes(needed)} of disk and"
+                f" {human_bytes(free)} are free",
+                hint="remove an app that is no longer needed (minipaas remove APP), or make room on the disk",
+                code="disk.small",
+            )
+
+    async def _verified(
+        self, turns: contextlib.AsyncExitStack, stream: AsyncIterator[bytes], length: int | None, by_signature: bool
+    ) -> Parcel:
+        """Wait for a turn, then take one bundle."""
         if length is not None and length > self._limits.bundle:
             raise self._too_large()
-        async with contextlib.AsyncExitStack() as turns:
-            await self._turn(turns, by_signature)
-            verdict, change = await self._take_in(stream, actor=actor, origin=origin, by_signature=by_signature)
-        await self._warn(verdict, change.actor, origin)
-        return change
+        await self._turn(turns, by_signature)
+        return await self._take_in(stream, by_signature)
 
     async def _turn(self, turns: contextlib.AsyncExitStack, by_signature: bool) -> None:
         """Wait for a turn; `turns` ends it."""
@@ -95,50 +163,42 @@ class Intake:
         finally:
             self._waiting -= 1
 
-    async def _take_in(
-        self, stream: AsyncIterator[bytes], *, actor: str, origin: str, by_signature: bool
-    ) -> tuple[Verdict, Change]:
+    async def _take_in(self, stream: AsyncIterator[bytes], by_signature: bool) -> Parcel:
         roots = await self._registry.roots()
         trust = await self._trust(roots)
         bounds = Limits(compressed=self._limits.bundle)
         staging = self._blobs.stage()
         try:
             verified = threading.Event()
-            admit = self._admission(staging.has, await self._registry.desired(), verified)
+            new: list[int] = []
+            admit = self._admission(staging.has, await self._registry.desired(), verified, new)
             verdict = await self._receive(
                 stream,
                 lambda file: receive(file, staging, trust, bounds, on_verified=admit),
                 verified if by_signature else None,
             )
-            if by_signature:
-                actor = f"signature {verdict.release.signers[0][:12]}"
-            async with self.store:
-                await asyncio.to_thread(staging.publish)
-                change = await self._registry.accept(
-                    verdict.release,
-                    new_roots=[root for _, root in verdict.new_roots],
-                    trusted_root=numbered(roots[-1])[0],
-                    actor=actor,
-                    origin=origin,
-                    now=time.time(),
-                )
-        finally:
-            await asyncio.to_thread(staging.close)  # gigabytes may have to be deleted
-        return verdict, change
+        except BaseException:
+            await asyncio.to_thread(staging.close)
+            raise
+        return Parcel(staging, verdict, roots[-1], sum(new))
 
-    async def _warn(self, verdict: Verdict, actor: str, origin: str) -> None:
+    async def _warn(self, verdict: Verdict, change: Change, origin: str) -> None:
         """What was let pass and is not quite right goes into the log and the audit. Never fails: it is accepted."""
         subject = f"{verdict.release.app} {verdict.release.version}"
+        if verdict.warnings:
+            self._warned[change.id] = verdict.warnings
+            self._warned = dict(list(self._warned.items())[-REMEMBERED:])
         for warning in verdict.warnings:
             log.warning("%s: %s", subject, warning)
             try:
                 await self._registry.audit(
-                    actor=actor,
+                    actor=change.actor,
                     action="deploy",
                     subject=subject,
                     origin=origin,
                     result=f"warned: {warning}",
                     now=time.time(),
+                    app=change.app,
                 )
             except MinipaasError as error:
                 log.warning("cannot audit that: %s", error.message)
@@ -159,22 +219,16 @@ class Intake:
         )
 
     def _admission(
-        self, has: Callable[[str], bool], desired: Desired, verified: threading.Event
+        self, has: Callable[[str], bool], desired: Desired, verified: threading.Event, told: list[int]
     ) -> Callable[[Verdict], None]:
         def admit(verdict: Verdict) -> None:
-            """Whether there is room, and routes and ports are free, decided before the first layer arrives."""
+            """Whether there is room, and routes and ports are free, decided before the first layer arrives. `told`
+            hears how many bytes are new."""
             verified.set()
             refuse_clashes(verdict.release, desired)
             new = sum(size for digest, size in verdict.descriptors.items() if not has(digest))
-            needed, free = COPIES * new + self._limits.reserve, self._blobs.free_bytes()
-            if needed > free:
-                release = verdict.release
-                raise NoSpace(
-                    f"cannot accept {release.app} {release.version}: it needs {human_bytes(needed)} of disk and"
-                    f" {human_bytes(free)} are free",
-                    hint="remove an app that is no longer needed (minipaas remove APP), or make room on the disk",
-                    code="disk.small",
-                )
+            told.append(new)
+            self.need_room(verdict.release, COPIES * new)
 
         return admit
 

@@ -74,6 +74,12 @@ class BlobStore:
             file = self.compressed(digest).open("rb")
         return cast(BinaryIO, io.BufferedReader(_Frame(file, lambda why: self._damaged(digest, why)), READ_AHEAD))
 
+    def open_staged(self, staging: Staging, digest: str) -> BinaryIO:
+        """Like `open`, of an upload that is whole and not published yet."""
+        with self._found(digest):
+            file = staging.path(digest).open("rb")
+        return cast(BinaryIO, io.BufferedReader(_Frame(file, lambda why: self._damaged(digest, why)), READ_AHEAD))
+
     def verify(self, digest: str) -> bool:
         """Read the whole blob and compare its digest. One that is damaged is set aside: it counts as missing from then
         on, so that it can be sent again. Raises Missing."""

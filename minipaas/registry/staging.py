@@ -82,6 +82,10 @@ class Staging:
     ) -> None:
         self.close()
 
+    def path(self, digest: str) -> Path:
+        """Where the blob's frame is, in this upload or in the store, or would be."""
+        return self._staged.get(digest) or self._place(digest)
+
     def has(self, digest: str) -> bool:
         """Whether the blob is there already, in the store or in this upload; then it also stays."""
         # First the claim, then the look: in the other order a collection could come between.

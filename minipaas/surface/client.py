@@ -152,6 +152,7 @@ class Box:
         *,
         media_type: str = "application/octet-stream",
         progress: Callable[[int], None] | None = None,
+        query: dict[str, Any] | None = None,
     ) -> T:
         """PUT `length` bytes. `progress` hears the number of bytes sent so far.
 
@@ -160,7 +161,7 @@ class Box:
         with self._connection(self.limits.stall) as wire:
             wire.connect()
             sock = wire.sock
-            wire.putrequest("PUT", _target(path, None))
+            wire.putrequest("PUT", _target(path, query))
             headers = {"Content-Type": media_type, "Content-Length": str(length), "Expect": "100-continue"}
             for name, value in (self._headers() | headers).items():
                 wire.putheader(name, value)

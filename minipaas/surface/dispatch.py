@@ -100,7 +100,8 @@ def endpoint(row: Row, context: Context) -> Callable[[web.Request], Awaitable[we
         result = await row.handler(call)
         if isinstance(result, web.StreamResponse):
             return result
-        response = web.Response(status=row.status, body=to_json(result), content_type="application/json")
+        status = next((status for status, kind in row.others if isinstance(result, kind)), row.status)
+        response = web.Response(status=status, body=to_json(result), content_type="application/json")
         response.headers["Cache-Control"] = "no-store"
         return response
 

@@ -51,7 +51,7 @@ def document() -> dict[str, Any]:
     rows = [row for row in TABLE if row.api]
     types: list[type] = [ProblemBody, StepEvent, EndEvent, NewsEvent]
     for row in rows:
-        types += [kind for kind in (row.request, row.response) if is_struct(kind)]
+        types += [kind for kind in (row.request, row.response, *dict(row.others).values()) if is_struct(kind)]
     _, schemas = msgspec.json.schema_components(list(dict.fromkeys(types)), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -131,4 +131,11 @@ def _responses(row: Row) -> dict[str, Any]:
         good["content"] = {row.response: {}}
     problem = {"application/json": {"schema": {"$ref": _REF.format(name="ProblemBody")}}}
     bad = {str(status): {"description": _WORDS[status], "content": problem} for status in errors_of(row)}
-    return {str(row.status): good} | bad
+    others = {
+        str(status): {
+            "description": "Done.",
+            "content": {"application/json": {"schema": {"$ref": _REF.format(name=kind.__name__)}}},
+        }
+        for status, kind in row.others
+    }
+    return {str(row.status): good} | others | bad

@@ -70,7 +70,9 @@ def _row(row: Row) -> str:
     elif row.request is not None:
         lines.append(f"- body: {_link(row.request)}\n")
     answer = _link(row.response) if isinstance(row.response, type) else row.response or "nothing"
-    lines.append(f"- answer {row.status}: {answer}\n- errors: {', '.join(map(str, errors_of(row)))}\n")
+    lines.append(f"- answer {row.status}: {answer}\n")
+    lines += [f"- answer {status}: {_link(kind)}\n" for status, kind in row.others]
+    lines.append(f"- errors: {', '.join(map(str, errors_of(row)))}\n")
     return "".join(lines)
 
 
@@ -92,7 +94,7 @@ def _errors() -> str:
 def _types() -> str:
     kinds: dict[str, type] = {}
     for row in TABLE:
-        for kind in (row.request, row.response):
+        for kind in (row.request, row.response, *dict(row.others).values()):
             if is_struct(kind):
                 _collect(kind, kinds)
     for event in (StepEvent, EndEvent):

@@ -25,6 +25,7 @@ from minipaas.surface.handlers import (
     changes,
     diffs,
     events,
+    held,
     metrics,
     page_links,
     previews,
@@ -56,6 +57,8 @@ class Row(Struct, frozen=True, kw_only=True):
     summary: str
     response: type[Struct] | str
     status: int = 200
+    others: tuple[tuple[int, type[Struct]], ...] = ()
+    """Other answers than `response` that are successes, by status."""
     query: tuple[Query, ...] = ()
     request: type | None = None
     """A wire struct; `bytes` for a body that is taken as it is."""
@@ -113,9 +116,55 @@ TABLE: tuple[Row, ...] = (
         summary="Upload a signed bundle: verified while it arrives, then rolled out.",
         request=bytes,
         streams_in=True,
+        query=(
+            Query(
+                name="hold",
+                summary="Verify it, keep it waiting, and answer what would happen; access as deploy.",
+                kind=bool,
+                default=False,
+            ),
+        ),
         response=wire.Accepted,
         status=202,
+        others=((201, wire_plan.Held),),
         errors=(400, 408, 409, 413, 422, 507),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/held",
+        access=Access.DEPLOY,
+        handler=held.listing,
+        summary="The bundles that were verified and wait, the oldest first.",
+        response=wire_plan.HeldBundles,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/held/{{held}}",
+        access=Access.DEPLOY,
+        handler=held.one,
+        summary="One bundle that waits: why it is believed, what it changes, the very steps that will run.",
+        response=wire_plan.Held,
+        errors=(404,),
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/held/{{held}}/deploy",
+        access=Access.DEPLOY,
+        handler=held.deploy,
+        summary="Accept a bundle that waits, and roll it out.",
+        response=wire.Accepted,
+        status=202,
+        errors=(404, 409, 422, 507),
+    ),
+    Row(
+        method="DELETE",
+        path=f"{V1}/held/{{held}}",
+        access=Access.DEPLOY,
+        handler=held.drop,
+        summary="Drop a bundle that waits.",
+        response="",
+        status=204,
+        errors=(404,),
     ),
     Row(
         method="POST",

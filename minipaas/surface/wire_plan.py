@@ -117,7 +117,9 @@ class Held(Struct, frozen=True, kw_only=True):
     new: int
     """Bytes of it that this box did not have."""
     verification: Verification
-    preview: PlanPreview
+    preview: PlanPreview | None
+    refused: str
+    """Why it would be refused just now; empty, and then there is a preview: it would not."""
     diff: ReleaseDiff | None
     """What changes against the serving release; None when none serves."""
 

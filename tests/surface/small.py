@@ -18,6 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.certs.keeper import Keeper
+from minipaas.control.held import HeldBundles, Hold
+from minipaas.control.intake import Intake
 from minipaas.engine.info import EngineInfo
 from minipaas.model.change import Change
 from minipaas.model.config import Config
@@ -79,6 +81,11 @@ class SmallControl:
         self.certificates: Keeper | None = None
         self.observed = Observed(boot="boot-1")
         self.trouble = ""
+        intake = Intake(self.registry, self.blobs, config.limits, "linux/amd64")
+        self.held = HeldBundles(
+            intake, self.registry, self.blobs, lambda: self.observed, lambda: None, largest=int(config.limits.bundle)
+        )
+        self.told_warnings: tuple[str, ...] = ()
         self.refuse_uploads: MinipaasError | None = None
         self.broken: Exception | None = None
         """What a rollback trips over."""
@@ -102,6 +109,12 @@ class SmallControl:
             total += len(chunk)
         self.uploaded.append((hashed.hexdigest(), total, by_signature))
         return await self.registry.accept(self.next, actor=actor, origin=origin, now=time.time())
+
+    async def hold_bundle(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Hold:
+        return await self.held.hold(stream, length, actor=actor, origin=origin)
+
+    def warnings(self, change: int) -> tuple[str, ...]:
+        return self.told_warnings
 
     async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
         self.asked.set()

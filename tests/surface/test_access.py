@@ -68,6 +68,10 @@ ADVERTISED = {
     ("POST", "/api/v1/apps/{app}/restart"): Access.DEPLOY,
     ("POST", "/api/v1/apps/{app}/scale"): Access.DEPLOY,
     ("GET", "/api/v1/apps/{app}/preview"): Access.DEPLOY,
+    ("GET", "/api/v1/held"): Access.DEPLOY,
+    ("GET", "/api/v1/held/{held}"): Access.DEPLOY,
+    ("POST", "/api/v1/held/{held}/deploy"): Access.DEPLOY,
+    ("DELETE", "/api/v1/held/{held}"): Access.DEPLOY,
     ("DELETE", "/api/v1/apps/{app}"): Access.ADMIN,
     ("GET", "/api/v1/apps/{app}/logs"): Access.READ,
     ("POST", "/api/v1/trust"): Access.ADMIN,
@@ -91,7 +95,13 @@ async def session_for(box: SmallBox, caller: str) -> aiohttp.ClientSession:
 
 
 async def status_of(session: aiohttp.ClientSession, row: Row) -> int:
-    path = row.path.replace("{app}", "shop").replace("{id}", "1").replace("{name}", "old").replace("{file}", "page.js")
+    path = (
+        row.path.replace("{app}", "shop")
+        .replace("{id}", "1")
+        .replace("{name}", "old")
+        .replace("{held}", "0" * 16)
+        .replace("{file}", "page.js")
+    )
     body = BODIES.get(row.path)
     data = None if row.method == "GET" else b"{}" if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"} if data is not None else {}

@@ -78,6 +78,7 @@ async def accepted(call: Call, change: Change) -> Accepted:
         version=await call.context.version(change.target),
         events=f"/api/v1/changes/{change.id}/events",
         page=f"/apps/{change.app}#change-{change.id}",
+        warnings=call.control.warnings(change.id),
     )
 
 

@@ -9,18 +9,26 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from minipaas.model.errors import Invalid
-from minipaas.surface.access import Access
+from minipaas.surface.access import Access, require
 from minipaas.surface.call import Call
 from minipaas.surface.continuing import go_ahead
 from minipaas.surface.handlers.apps import accepted
+from minipaas.surface.handlers.held import held_view
 from minipaas.surface.wire import Accepted, Digests, MissingDigests
+from minipaas.surface.wire_plan import Held
 
 
-async def put(call: Call) -> Accepted:
-    """Take a bundle in. Its body is asked for only when the box is ready to read it."""
+async def put(call: Call) -> Accepted | Held:
+    """Take a bundle in, or hold it. Its body is asked for only when the box is ready to read it."""
     request = call.request
     if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
         raise Invalid("cannot accept the bundle: the request has no body", hint="curl -T FILE URL", code="api.request")
+    if call.query["hold"]:
+        require(call.caller, Access.DEPLOY, request.method, signed_uploads=False)
+        hold = await call.control.hold_bundle(
+            _chunks(request), request.content_length, actor=call.caller.actor, origin=call.caller.origin
+        )
+        return await held_view(call, hold)
     change = await call.control.receive_bundle(
         _chunks(request),
         request.content_length,

@@ -337,6 +337,36 @@ class Views:
         }
         return wire_plan.PlanPreview(**plain | given)
 
+    def held(self, **given: Any) -> wire_plan.Held:
+        plain: dict[str, Any] = {
+            "id": "0123456789abcdef",
+            "app": "shop",
+            "version": "1.4.2",
+            "release": self.release(),
+            "replaces": None,
+            "actor": "root via socket",
+            "held": NOW,
+            "expires": NOW + 1800,
+            "size": 2**21,
+            "new": 2**20,
+            "verification": wire_plan.Verification(
+                signers=("k1",),
+                threshold=1,
+                keys=2,
+                root_version=3,
+                new_roots=0,
+                issued=int(NOW) - 7200,
+                age=7200.0,
+                valid_until=None,
+                epoch=1,
+                sequence=3,
+                min_sequence=0,
+                warnings=("the trust root has expired",),
+            ),
+            "diff": None,
+        }
+        return wire_plan.Held(**plain | given)
+
     def accepted(self, **given: Any) -> wire.Accepted:
         plain: dict[str, Any] = {
             "change": 7,

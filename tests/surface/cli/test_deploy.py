@@ -9,7 +9,7 @@ import pytest
 
 from minipaas.bundle import thin
 from minipaas.bundle.receive import receive
-from minipaas.model.change import ChangeState
+from minipaas.model.change import ChangeKind, ChangeState
 from minipaas.model.errors import Refused
 from minipaas.surface import wire
 from tests.bundle.builders import make_box, make_bundle
@@ -126,6 +126,7 @@ def test_json_is_one_line_a_box(box, views, minipaas, bundle):
         "app": "shop",
         "version": "1.4.2",
         "change": 7,
+        "warnings": [],
         "outcome": "done",
         "reason": "",
         "urls": ["http://shop.local"],
@@ -214,3 +215,31 @@ def test_what_is_no_bundle_is_not_sent(box, minipaas, tmp_path, content):
     assert done.code == 3
     assert "x.bundle" in done.err
     assert box.seen == []
+
+
+def test_what_the_verifier_warns_of_is_told(box, views, minipaas, bundle):
+    ready(box, views)
+    box.answers["PUT /api/v1/bundles"] = (202, views.accepted(warnings=("the trust root has expired",)))
+    done = minipaas("deploy", str(bundle))
+    assert "! the trust root has expired" in done.out.splitlines()
+
+
+@pytest.mark.parametrize("refused", ["", "cannot run shop 1.4.2: its route belongs to till"])
+def test_a_dry_run_shows_everything_and_leaves_nothing(box, views, minipaas, bundle, refused):
+    box.answers["POST /api/v1/bundles/missing"] = (200, wire.MissingDigests(missing=()))
+    held = views.held(refused=refused, preview=None if refused else views.preview(ChangeKind.DEPLOY))
+    box.answers["PUT /api/v1/bundles"] = (201, held)
+    box.answers["DELETE /api/v1/held/0123456789abcdef"] = (204, b"")
+    done = minipaas("deploy", str(bundle), "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert next(seen.query for seen in box.seen if seen.method == "PUT") == {"hold": "true"}
+    assert box.requests()[-1] == "DELETE /api/v1/held/0123456789abcdef"
+    for words in (
+        "shop 1.4.2: signed by 1 of 2 release keys, 1 needed (root 3)",
+        "issued 2 h ago; sequence 3 of epoch 1",
+        "2.0 MiB, of which 1.0 MiB are new to the box",
+        "! the trust root has expired",
+        refused or "1. drain web",
+    ):
+        assert words in done.out, done.out
+    assert json.loads(minipaas("deploy", str(bundle), "--dry-run", "--json").out)["id"] == held.id
