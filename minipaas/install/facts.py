@@ -100,6 +100,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     config_error: str = ""
     socket: str = ""
     """Podman's, where there is one; empty: minipaas starts a service of its own."""
+    guest: bool = False
+    """Who asks is not whose box it is: Podman answers root alone."""
     podman: PodmanInfo | None = None
     podman_error: str = ""
     podman_hint: str = ""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -62,15 +63,13 @@ def facts(places: Places, init: Init | None = None) -> Facts:
     except MinipaasError as error:
         socket_error = error
     data = Path(receipt.data) if receipt is not None else places.data
-    told = together(
-        {
-            "info": lambda: _podman(socket, "info", ["info"], PodmanInfo),
-            "networks": lambda: _podman(socket, "networks/json", ["network", "ls"], tuple[Network, ...]),
-            "box": lambda: box(data, config),
-        },
-        ANSWER + 1,
-    )
-    info, networks, answer = told["info"], told["networks"], told["box"]
+    guest = not places.user and os.geteuid() != 0
+    asked: dict[str, Callable[[], object]] = {"box": lambda: box(data, config)}
+    if not guest:
+        asked["info"] = lambda: _podman(socket, "info", ["info"], PodmanInfo)
+        asked["networks"] = lambda: _podman(socket, "networks/json", ["network", "ls"], tuple[Network, ...])
+    told = together(asked, ANSWER + 1)
+    info, networks, answer = told.get("info"), told.get("networks"), told["box"]
     why = socket_error or (info if isinstance(info, Exception) else None)
     return Facts(
         places=places,
@@ -78,6 +77,7 @@ def facts(places: Places, init: Init | None = None) -> Facts:
         config=config,
         config_error=config_error,
         socket=socket,
+        guest=guest,
         podman=info if isinstance(info, PodmanInfo) else None,
         podman_error=_words(why),
         podman_hint=why.hint if isinstance(why, MinipaasError) else "",

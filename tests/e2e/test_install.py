@@ -119,7 +119,20 @@ def host(podman: PrivatePodman, built: Path) -> Iterator[Host]:
         podman.run("rm", "--all", "--force", "--time", "0", check=False)
 
 
+def by_hand(host: Host) -> None:
+    """One that runs already is no service's: nothing is installed under it."""
+    words = ["serve", "--config", str(host.prefix / "etc/minipaas/config.toml"), "--data", str(host.data)]
+    env = host.copied.environment()
+    with subprocess.Popen([*host.copied.command, *words], env=env, stderr=subprocess.DEVNULL) as serve:
+        wait_for("it answers", lambda: host.copied.run("status", check=False).code == 0)
+        refused = host.copied.run("install", *FORCED.split(), "--prefix", host.prefix, check=False)
+        serve.terminate()
+    assert (refused.code, "a minipaas that no service started" in refused.err) == (3, True), refused
+    assert not (host.prefix / "opt").exists()
+
+
 def test_a_host_from_copying_to_uninstalling(host: Host, author: Author, hello: HelloBundles) -> None:
+    by_hand(host)
     (host.directory / "root.json").write_bytes(author.root.read_bytes())
     install, *checks = (*host.typed("install"), *host.typed("doctor"))
     told = host.sh(install)

@@ -34,6 +34,11 @@ def test_one_that_does_not_answer(tmp_path: Path) -> None:
     assert told.mend == "systemctl enable --now podman.socket"
 
 
+def test_one_that_answers_others(tmp_path: Path) -> None:
+    told = check_podman.podman(facts(tmp_path, guest=True, podman=None))
+    assert (told.level, told.mend) == (Level.WARN, "sudo minipaas doctor")
+
+
 def test_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     told = check_podman.podman(facts(tmp_path, podman=None, socket=""))

@@ -63,6 +63,12 @@ def install(
     init = Init(init_name) if init_name else detect(places)
     known = _checked(places, init, force) if live else None
     planned = _planned(places, init, known)
+    if known is not None and known.box is not None and init is not Init.NONE and not planned.manager.active():
+        raise Refused(
+            f"cannot install: a minipaas that no service started uses {known.data}",
+            hint=f"stop it first, apps keep running: kill $(cat {known.data}/lock)",
+            code="install.running",
+        )
     changed = _write(planned, tree, version)
     if init is Init.NONE:
         print(f"Nothing starts it here by itself: {places.link} {' '.join(planned.manager.service.arguments)}")
