@@ -41,6 +41,7 @@ from minipaas.surface.pages.assets import static
 from minipaas.surface.pages.audit import audit as audit_page
 from minipaas.surface.pages.box import box as box_page
 from minipaas.surface.pages.diff import diff as diff_page
+from minipaas.surface.pages.events import events as events_page
 from minipaas.surface.pages.output import output
 from minipaas.surface.pages.overview import overview
 
@@ -541,6 +542,15 @@ TABLE: tuple[Row, ...] = (
         summary="What changed between two releases, on the page.",
         response="text/html",
         errors=(404, 422),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/events",
+        access=Access.OPEN,
+        handler=events_page,
+        summary="What happened to an app, on the page.",
+        response="text/html",
+        errors=(404,),
     ),
     Row(
         method="GET",

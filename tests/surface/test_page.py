@@ -172,6 +172,27 @@ async def test_what_instances_wrote_is_for_those_who_may_read_it(box: SmallBox) 
                 assert response.status == 404
 
 
+async def test_what_happened_is_told_page_by_page(box: SmallBox) -> None:
+    for number in range(1, 41):
+        await serve(box.registry, release(number), number * 100.0)
+    page = await fetch(box, "/apps/shop")
+    assert "the deploy of 1.40 is done" in page.text
+    assert "/apps/shop/events" in page.links
+    page = await fetch(box, "/apps/shop/events")
+    assert "the deploy of 1.40 is done" in page.text
+    (older,) = (link for link in page.links if "before=" in link)
+    page = await fetch(box, older)
+    assert "the deploy of 1.40 is done" not in page.text
+    assert "the deploy of 1.2 is done" in page.text
+    page = await fetch(box, "/apps/shop/events", {"Accept-Language": "zh"})
+    assert "1.40" in page.text
+    assert "the deploy" not in page.text
+    async with await box.remote() as session:
+        for path in ("/apps/shop/events?before=x", "/apps/none/events"):
+            async with session.get(path) as response:
+                assert response.status == 404
+
+
 async def test_a_removed_app_keeps_its_story(box: SmallBox) -> None:
     await serve(box.registry, release(1))
     change = await box.registry.remove("shop", purge=False, actor="me", origin="here", now=300.0)

@@ -11,6 +11,7 @@ from minipaas.surface import spark, views
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.apps import releases_of
 from minipaas.surface.handlers.changes import detail
+from minipaas.surface.handlers.events import events_of
 from minipaas.surface.i18n import catalogue
 from minipaas.surface.pages.overview import day, figures, rounded
 from minipaas.surface.pages.shell import language_of, render
@@ -18,6 +19,7 @@ from minipaas.surface.wire import ChangeDetail, InstanceView, ServiceView
 
 CHANGES_SHOWN = 15
 RELEASES_SHOWN = 20
+EVENTS_SHOWN = 10
 
 
 class Use(Struct, frozen=True):
@@ -55,6 +57,7 @@ async def app(call: Call) -> web.Response:
         changes=_active_first(changes),
         releases=releases[:RELEASES_SHOWN],
         back=any(not one.serving and not one.retired and one.outcome == "done" for one in releases),
+        events=(await events_of(call, name, EVENTS_SHOWN)).events,
         bar=spark.bar,
         every=60,
     )

@@ -16,11 +16,13 @@ LINES = 60
 
 
 async def output(call: Call) -> web.Response:
-    """Of one service, or of all."""
+    """Of one service, or of all; the newest instance first."""
     service = call.request.query.get("service") or None
     if service is not None and not re.fullmatch(NAME, service):
         raise Missing(f"cannot read logs: {service[:80]!r} is no service", code="service.missing")
     by_instance: dict[str, list[str]] = {}
     for line in await call.control.log_tail(call.app, service, LINES):
         by_instance.setdefault(line.instance, []).append(line.text)
-    return await render(call, "output.html", live=False, name=call.app, service=service, written=by_instance)
+    return await render(
+        call, "output.html", live=False, name=call.app, service=service, written=dict(reversed(by_instance.items()))
+    )

@@ -132,6 +132,7 @@ def environment(language: str) -> Environment:
     made.filters["took"] = told.span
     made.filters["slug"] = lambda word: str(word).replace(" ", "_")
     made.filters["step"] = lambda step: told.retell(step.title, f"step.{step.kind}")
+    made.filters["event"] = lambda one: told.retell(one.title, f"step.{one.step}" if one.step else "event")
     made.filters["phrase"] = lambda text: told.retell(text, "phrase")
     made.globals["asset"] = asset
     made.globals["t"] = told
