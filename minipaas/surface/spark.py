@@ -29,10 +29,17 @@ def line(values: Sequence[float | None], *, least: float = 0.0, tone: str = "") 
     top = max((value for value in values if value is not None and isfinite(value)), default=0.0)
     top = max(top, least, 1e-9)
     heights = [None if value is None else _height(value, top) for value in values]
-    path = "".join(_path(start, run) for start, run in _runs(heights))
+    runs = list(_runs(heights))
+    area = "".join(_path(start, run, len(values)) for start, run in runs)
+    if len(runs) == 1 and len(runs[0][1]) == len(values):
+        drawn = f'<path d="{area}"/>'  # half of the size, for most of them
+    else:  # beside a gap the side of the area is inside of the picture: it must not look like a line
+        drawn = f'<path class="area" d="{area}"/>' + "".join(
+            f'<path class="stroke" d="{_line(start, run)}"/>' for start, run in runs
+        )
     return Markup(  # noqa: S704 - numbers, and a class of ours
         f'<svg class="spark {tone}" viewBox="0 0 {max(len(values) - 1, 1)} {HEIGHT}" preserveAspectRatio="none" '
-        f'aria-hidden="true" focusable="false"><path d="{path}"/></svg>'
+        f'aria-hidden="true" focusable="false">{drawn}</svg>'
     )
 
 
@@ -53,10 +60,24 @@ def _runs(heights: Sequence[int | None]) -> Iterator[tuple[int, list[int]]]:
             run = []
 
 
-def _path(start: int, heights: Sequence[int]) -> str:
-    """Line and area in one: relative steps, flat stretches as one; the sides and the ground lie outside the picture, so
-    that only the line is seen of the outline."""
-    parts = [f"M{start - OUTSIDE} {heights[0]}h{OUTSIDE}"]
+def _path(start: int, heights: Sequence[int], count: int) -> str:
+    """Line and area in one. At the edges of the picture its sides lie outside, as its ground does, so that only the
+    line is seen of the outline."""
+    before = OUTSIDE if start == 0 else 0
+    after = OUTSIDE if start + len(heights) == count else 0
+    steps, flat = _steps(heights)
+    lead = f"M{start - before} {heights[0]}" + (f"h{before}" if before else "")
+    return f"{lead}{steps}h{flat + after}V{HEIGHT + OUTSIDE}H{start - before}z"
+
+
+def _line(start: int, heights: Sequence[int]) -> str:
+    steps, flat = _steps(heights)
+    return f"M{start} {heights[0]}{steps}h{flat}"
+
+
+def _steps(heights: Sequence[int]) -> tuple[str, int]:
+    """Relative steps, flat stretches as one; and how long the last stretch is flat."""
+    parts = []
     flat = 0
     for before, after in pairwise(heights):
         if after == before:
@@ -66,8 +87,7 @@ def _path(start: int, heights: Sequence[int]) -> str:
             parts.append(f"h{flat}")
             flat = 0
         parts.append(f"l1 {after - before}")
-    parts.append(f"h{flat + OUTSIDE}V{HEIGHT + OUTSIDE}H{start - OUTSIDE}z")
-    return "".join(parts)
+    return "".join(parts), flat
 
 
 def strip(tones: Iterable[str], label: str) -> Markup:

@@ -183,6 +183,8 @@ async def test_a_link_signs_one_browser_in_once(box: SmallBox) -> None:
         link = await made.json()
     assert link["pages"] == [box.url]
     async with browser(box) as visitor, browser(box) as late:
+        async with visitor.head(link["path"]) as looked_at:
+            assert looked_at.status == 200
         async with visitor.get(link["path"]) as inside:
             assert inside.url.path_qs == "/", "the code does not stay in the address"
             assert re.search(r"root via page|via page", await inside.text())

@@ -17,9 +17,11 @@ def read(picture: Markup) -> Element:
 
 def stroke(picture: Markup) -> str:
     """The line, without what lies outside of the picture."""
-    (path,) = re.findall(r'<path d="([^"]*)"', picture)
-    runs = re.findall(r"M(-?\d+) (\d+)h3(.*?)h(\d+)V23H-?\d+z", path)
-    return "".join(f"M{int(x) + 3} {y}{steps}h{int(flat) - 3}" for x, y, steps, flat in runs)
+    lines = re.findall(r'class="stroke" d="([^"]*)"', picture)
+    if not lines:
+        runs = re.findall(r'<path d="M-3 (\d+)h3(.*?)h(\d+)V23H-3z"', picture)
+        lines = [f"M0 {y}{steps}h{int(flat) - 3}" for y, steps, flat in runs]
+    return "".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,11 @@ def stroke(picture: Markup) -> str:
 )
 def test_a_line_has_its_values_and_its_gaps(values: list[float | None], path: str) -> None:
     assert stroke(spark.line(values)) == path
+
+
+def test_beside_a_gap_the_area_ends_there() -> None:
+    picture = spark.line([None, 1, 1, None, 1, 1])
+    assert re.findall(r'class="area" d="([^"]*)"', picture) == ["M1 1h1V23H1zM4 1h4V23H4z"]
 
 
 def test_noise_stays_low() -> None:

@@ -24,6 +24,8 @@ from minipaas.surface.sent import Shown
 from minipaas.surface.wire import AppState, ChangeDetail
 
 HALF_HOUR = 1800
+FIND_FROM = 15
+"""With more apps than these there is a field to find one by its name."""
 TONES = {
     Seen.UNKNOWN: "none",
     Seen.RUNNING: "good",
@@ -73,6 +75,7 @@ async def overview(call: Call) -> web.Response:
         groups=groups,
         changed=[row for _, rows in groups for row in rows if changed and row.app in changed],
         sent=call.context.sent.note(shown),
+        find_from=FIND_FROM,
         every=60,
     )
     if changed is not None:

@@ -63,7 +63,7 @@ async def render(
             box=await facts(call) if call.caller.may(Access.OPEN) else None,
             version=version,
             path=request.path,
-            here=str(address.without_query_params("lang")),
+            here=str(address),
             switch=lambda tag: str(address.update_query(lang=tag)),
             caller=call.caller,
             may=lambda access: call.caller.may(Access(access)),

@@ -34,7 +34,7 @@ class SignOut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def show(call: Call) -> web.StreamResponse:
     """The form; or, with the code of a link, in at once."""
     query = call.request.query
-    if "code" not in query:
+    if "code" not in query or call.request.method != "GET":  # a look at the address must not use the link up
         return await _form(call, query.get("next", "/"))
     try:
         call.context.sessions.attempt(call.caller.origin)

@@ -127,6 +127,21 @@
   });
   document.documentElement.classList.add("script");
 
+  // Finding an app hides the rows of others by a rule, so that it holds for rows that come with the news too.
+  const finding = new CSSStyleSheet();
+  document.adoptedStyleSheets.push(finding);
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "find") return;
+    const name = event.target.value.toLowerCase().replace(/[^a-z0-9-]/g, "");
+    finding.replaceSync(name ? `.row:not([data-app*="${name}"]) { display: none; }` : "");
+  });
+  document.addEventListener("keydown", (event) => {
+    const find = document.getElementById("find");
+    if (event.key !== "/" || !find || event.target.closest("input, textarea, select, dialog")) return;
+    event.preventDefault();
+    find.focus();
+  });
+
   document.addEventListener("htmx:sseOpen", () => live(words.live, "good"));
   document.addEventListener("htmx:sseError", () => live(words.lost, "bad"));
   document.addEventListener("htmx:afterSwap", () => {
