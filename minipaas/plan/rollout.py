@@ -35,6 +35,8 @@ from minipaas.plan.sweep import REPLACED, sweep
 
 MAX_ATTEMPTS = 3
 """So many deaths of one instance fail a rollout."""
+MAX_SICK = 2
+"""So many times may it fail its health check: once can be Podman's fault, which was away when it was asked."""
 
 
 def rolling(desired: AppDesired, change: Change, target: Release, observed: Observed, now: float) -> Todo:
@@ -112,9 +114,8 @@ def _verdict(change: Change, target: Release, wanted: Sequence[Slot], now: float
         instance = slot.instance
         if instance is None or instance.change != change.id:
             continue
-        if slot.state is SlotState.SICK:
-            return _revert(change, slot, "before the switch")
-        if slot.state is SlotState.DEAD and instance.attempt + 1 >= MAX_ATTEMPTS:
+        most = MAX_SICK if slot.state is SlotState.SICK else MAX_ATTEMPTS
+        if slot.state in (SlotState.SICK, SlotState.DEAD) and instance.attempt + 1 >= most:
             return _revert(change, slot, "before the switch")
     if now < change.deadline:
         return None

@@ -8,7 +8,6 @@ from kit.podman import PrivatePodman
 from tests.e2e.hello import HOST, HelloBundles
 from tests.e2e.load import Load
 
-
 BY_HAND = "2 of 2 healthy (by hand; the release says 1)"
 
 

@@ -207,3 +207,21 @@ def test_a_first_release_that_confirms_at_once() -> None:
     world.deploy(release(text))
     world.settle()
     assert world.ended[-1].state is ChangeState.DONE
+
+
+def test_one_failed_health_check_is_forgiven_and_two_are_not() -> None:
+    """The first may be the fault of whoever asked: Podman was away, and with it the forwarded port."""
+    world = deployed(solo("1.0", 1))
+    world.deploy(solo("2.0", 2))
+    failures = 0
+    for plan in world.rounds():
+        world.do(plan)
+        one = next(
+            (i for i in world.instances.values() if i.running and world.releases[i.release].version == "2.0"), None
+        )
+        if one is not None and failures == 0:
+            failures += 1
+            world.instances[one.id] = replace(one, health=HealthState.UNHEALTHY, health_detail="GET /: refused")
+    assert failures == 1
+    assert world.ended[-1].state is ChangeState.DONE
+    assert world.running() == ["web#1 2.0"]
