@@ -15,10 +15,13 @@ from markupsafe import Markup
 import minipaas.surface
 from minipaas.model import steps
 from minipaas.model.launch import Launch
+from minipaas.model.observed import HealthState, InstanceState
 from minipaas.model.release import ImageRef
 from minipaas.model.route import Backend, Route, RouteEntry
+from minipaas.plan.rollout import describe_failure
 from minipaas.surface.i18n import EN, LANGUAGES, Moment, Names, Span, catalogue, message
 from minipaas.surface.i18n.catalogue import HERE, PLURALS, Text, clock, load
+from tests.surface.small import instance
 
 TEMPLATES = sorted((Path(minipaas.surface.__file__).parent / "templates").glob("*.html"))
 ZH = catalogue("zh")
@@ -189,6 +192,26 @@ def test_a_reason_inside_a_title_is_told_too(english: str, chinese: str) -> None
 )  # fmt: skip
 def test_what_nothing_fits_stays_as_it_is(english: str, chinese: str) -> None:
     assert ZH.retell(english, "phrase") == chinese
+
+
+@pytest.mark.parametrize("when", ["before the switch", "after the switch"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"state": InstanceState.EXITED, "exit_code": 1},
+        {"state": InstanceState.EXITED, "exit_code": 1, "attempt": 2},
+        {"state": InstanceState.EXITED, "exit_code": 137, "oom_killed": True},
+        {"state": InstanceState.EXITED, "exit_code": 137, "oom_killed": True, "attempt": 2},
+        {"health": HealthState.UNHEALTHY, "health_detail": "GET /: 503"},
+        {"health": HealthState.UNHEALTHY},
+    ],
+    ids=str,
+)
+def test_why_a_change_failed_is_told_as_the_planner_writes_it(when: str, values: dict[str, object]) -> None:
+    reason = f"web #1 {describe_failure(instance(**values))} {when}"
+    told = ZH.retell(reason, "phrase")
+    assert told.startswith("web #1 在切换")
+    assert "the switch" not in told
 
 
 # -- templates -------------------------------------------------------------------------------------------------------
