@@ -168,7 +168,11 @@ def scale(
             code="service.pinned",
         )
     if replicas is not None and not 0 <= replicas <= MAX_REPLICAS:
-        raise Invalid(f"cannot scale {what} to {replicas}: it takes 0 to {MAX_REPLICAS}", code="service.replicas")
+        raise Invalid(
+            f"cannot scale {what} to {replicas}: it takes 0 to {MAX_REPLICAS}",
+            hint=f"minipaas scale {what} {MAX_REPLICAS}",
+            code="service.replicas",
+        )
     tuning[service] = replace(tuning.get(service, Tuning()), replicas=replicas)
     to = f"{what} to {'what its release says' if replicas is None else replicas}"
     change = _run_anew(db, serving, ChangeKind.SCALE, tuning, actor=actor, now=now, instead=f"scale {to}")

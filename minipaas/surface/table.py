@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.model.metrics import AppSeries, HostSeries, Summary
-from minipaas.model.spec import MAX_REPLICAS
 from minipaas.surface import wire, wire_history, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import PATH_PATTERNS, Handler, Query
@@ -280,7 +279,7 @@ TABLE: tuple[Row, ...] = (
                 summary="For a scaling: how many; as many as the release says when left out.",
                 kind=int,
                 minimum=0,
-                maximum=MAX_REPLICAS,
+                maximum=10_000,
             ),
         ),
         response=wire_plan.PlanPreview,

@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 
 from minipaas.model.change import ChangeKind
 from minipaas.model.outlook import Fate
-from minipaas.model.spec import MAX_REPLICAS
 from minipaas.surface.wire import ReleaseView
 from minipaas.surface.wire_history import ReleaseDiff
 
@@ -29,7 +28,7 @@ class ScaleRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How many instances of a service shall run."""
 
     service: ServiceName
-    replicas: Annotated[int, Meta(ge=0, le=MAX_REPLICAS)] | None
+    replicas: Annotated[int, Meta(ge=0, le=10_000)] | None
     """null: as many as the release says."""
 
 
