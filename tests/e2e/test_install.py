@@ -6,9 +6,11 @@ else below a prefix, at a path where Podman, which is not in there, sees the sam
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from kit.box import Author, BoxError, Done, Program, fetch, free_port, wait_for
 from kit.podman import PrivatePodman, end_processes
 from kit.roots import into
 
+from minipaas.install.layout import Layout
 from tests.built import build
 from tests.e2e.books import block
 from tests.e2e.hello import HelloBundles
@@ -131,7 +134,7 @@ def by_hand(host: Host) -> None:
     assert not (host.prefix / "opt").exists()
 
 
-def test_a_host_from_copying_to_uninstalling(host: Host, author: Author, hello: HelloBundles) -> None:
+def test_a_host_from_copying_to_uninstalling(host: Host, built: Path, author: Author, hello: HelloBundles) -> None:
     by_hand(host)
     (host.directory / "root.json").write_bytes(author.root.read_bytes())
     install, *checks = (*host.typed("install"), *host.typed("doctor"))
@@ -163,6 +166,7 @@ def test_a_host_from_copying_to_uninstalling(host: Host, author: Author, hello: 
 
     doctor(host)
     completion(host)
+    a_version_that_does_not_start(host, built)
     uninstalled(host, lives.keys())
 
 
@@ -173,6 +177,37 @@ def again(host: Host) -> None:
     done = [line for line in told.splitlines() if line.startswith("✓") and "already" not in line]
     assert [line[2:].partition("  ")[0] for line in done] == ["look at this host", "start with the host", "trust"]
     assert host.pid() == before
+
+
+def a_version_that_does_not_start(host: Host, program: Path) -> None:
+    """It says why, and what brings back the one before; that brings it back."""
+    layout = Layout(host.prefix / "opt/minipaas")
+    with layout.lock():
+        (tree := host.directory / "tree").mkdir()
+        subprocess.run(["cp", "-a", f"{program.parent}/program/.", tree], check=True)
+        (tree / "note").write_text("another one")
+        layout.switch(layout.place(tree, "0.0.9"))
+    host.sh(f"{SCRIPT} stop")
+    known = schema(host)
+    schema(host, 999)
+    failed = host.copied.run("install", *FORCED.split(), "--prefix", host.prefix, check=False)
+    assert (failed.code, "its schema is version 999" in failed.err) == (3, True), failed
+    schema(host, known)
+    back = failed.err.rpartition("is back by: ")[2].strip()
+    assert back == f"{layout.home}/previous/minipaas install --prefix {host.prefix}"
+    host.sh(f"{back} {FORCED}")
+    current = layout.current()
+    assert current is not None
+    assert (current.path / "note").exists()
+    wait_for("it serves again", host.serves)
+
+
+def schema(host: Host, becomes: int | None = None) -> int:
+    """The version that the registry says it has."""
+    with contextlib.closing(sqlite3.connect(host.data / "registry.db")) as db:
+        if becomes is not None:
+            db.execute(f"PRAGMA user_version = {becomes}")
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def doctor(host: Host) -> None:

@@ -80,10 +80,22 @@ def install(
     if no_start or not live:
         print("Not started: --no-start" if live else f"Not started: it lies below {destination}")
         return
-    box = _start(planned, version, changed)
+    try:
+        box = _start(planned, version, changed)
+    except MinipaasError as error:
+        before = planned.places.layout.previous()
+        if changed is not None and before is not None:
+            back = " ".join([str(places.home / "previous/minipaas"), "install", *_named(user, prefix)])
+            error.hint = f"{error.hint}; {before.version}, which was here before, is back by: {back}".removeprefix("; ")
+        raise
     if trust is not None:
         _believe(planned, trust)
     _next(planned, box, trusted=trust is not None or box.root_version is not None)
+
+
+def _named(user: bool, prefix: Path | None) -> list[str]:
+    """The options that name the place."""
+    return ["--user"] if user else [] if prefix is None else ["--prefix", str(prefix)]
 
 
 # -- what is installed -----------------------------------------------------------------------------------------------
