@@ -41,6 +41,12 @@ async def did(box: RunningBox, change: Change, since: int, count: int) -> list[t
     return found
 
 
+async def settled(box: RunningBox) -> bool:
+    """Three run, nothing else is there, and nothing is being done."""
+    rows = await box.control.registry.recent("shop", 500)
+    return len(box.running()) == len(box.instances()) == 3 and all(row.ended is not None for row in rows)
+
+
 def told(outlook: Outlook) -> list[tuple[str, str, bool]]:
     return [(type(one.step).__name__, one.step.title, one.after) for one in outlook.steps]
 
@@ -61,7 +67,7 @@ def told(outlook: Outlook) -> list[tuple[str, str, bool]]:
 async def test_the_box_does_what_was_foreseen(started: RunningBox, kind: ChangeKind, asked: dict[str, object]) -> None:
     await two(started)
     await two(started, "2.0")
-    await started.until(lambda: len(started.running()) == 3)
+    await started.until(lambda: settled(started))
     since, before = await newest_step(started), await started.control.registry.desired()
     outlook = await shown(started, kind, **asked)
     assert await started.control.registry.desired() == before, "to look changes nothing"
