@@ -106,7 +106,7 @@ async def test_beyond_loopback_nothing_is_told_without_a_token(box: SmallBox, tm
                 text = await browser.text()
                 assert 'name="token"' in text
                 assert box.registry.box_id not in text, "a stranger learns nothing of the box"
-                assert "sse-connect" not in text
+                assert "data-news" not in text
     finally:
         await other.close()
 

@@ -43,14 +43,21 @@ def by_script(request: web.Request) -> bool:
 
 
 async def render(
-    call: Call, template: str, *, status: int = 200, live: bool = True, every: int = 0, **values: Any
+    call: Call,
+    template: str,
+    *,
+    status: int = 200,
+    live: bool = True,
+    news: bool = False,
+    every: int = 0,
+    **values: Any,
 ) -> web.Response:
     """A page in the reader's language. `live`: it is shown anew when there is news, and each `every` seconds if that is
-    not 0. Every template also gets:
+    not 0; `news`: parts of it hear of news by themselves. Every template also gets:
 
     `t` (the catalogue), `lang`, `box` (facts; None for strangers), `path`, `here` (this address), `switch(language)`
-    (this address in another language), `live`, `every`, `version` (of the news), `may(access)`, `csrf` (for forms),
-    `caller`, `layout`.
+    (this address in another language), `live`, `news`, `every`, `version` (of the news), `may(access)`, `csrf` (for
+    forms), `caller`, `layout`.
     """
     request = call.request
     language = language_of(request)
@@ -69,6 +76,7 @@ async def render(
             may=lambda access: call.caller.may(Access(access)),
             csrf=call.caller.session.csrf if call.caller.session else call.context.sessions.open_csrf,
             live=live,
+            news=live or news,
             every=every,
             layout="part.html" if by_script(request) else "page.html",
             **values,

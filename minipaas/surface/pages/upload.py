@@ -21,6 +21,7 @@ async def upload(call: Call) -> web.Response:
         call,
         "upload.html",
         live=False,
+        news=True,
         allowed=call.caller.may(Access.UPLOAD, signed_uploads=signed),
         by_signature=not call.caller.may(Access.DEPLOY),
         upload_words=json.dumps(told.below("upload_js"), ensure_ascii=False),

@@ -89,18 +89,50 @@
   const dialog = document.getElementById("dialog");
   const main = document.getElementById("main");
   const announce = (text) => put(document.getElementById("announce"), text);
-  // A page that nobody sees asks for nothing; it catches up when it is seen again.
+  // News come as server-sent events, and only to a page that somebody sees: a browser has six connections to a host, and
+  // a page in the background needs none of them. It catches up when it is seen again.
+  const PATIENCE = 20_000;
+  const AGAIN = 5_000;
+  let source;
+  let last = main?.dataset.news;
+  let resting;
   let behind = false;
+  const news = () => document.body.dispatchEvent(new Event("news"));
+  const rest = () => {
+    source?.close();
+    source = undefined;
+  };
+  const listen = () => {
+    if (source || last === undefined || document.hidden) return;
+    source = new EventSource(`/api/v1/events?since=${last}`);
+    source.addEventListener("open", () => live(words.live, "good"));
+    source.addEventListener("error", () => {
+      live(words.lost, "bad");
+      if (source.readyState !== EventSource.CLOSED) return; // it comes back by itself
+      rest();
+      setTimeout(listen, AGAIN);
+    });
+    source.addEventListener("news", (event) => {
+      last = event.lastEventId || last;
+      news();
+    });
+  };
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.elt !== main || !document.hidden) return;
     event.preventDefault();
     behind = true;
   });
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden || !behind) return;
+    clearTimeout(resting);
+    if (document.hidden) {
+      resting = setTimeout(rest, PATIENCE);
+      return;
+    }
+    listen();
+    if (behind) news();
     behind = false;
-    window.htmx.trigger(main, "sse:news");
   });
+  listen();
   document.addEventListener("htmx:beforeSwap", (event) => {
     // A refresh that fails leaves what is there.
     if (event.detail.target === main && event.detail.xhr.status >= 400) event.detail.shouldSwap = false;
@@ -142,8 +174,6 @@
     find.focus();
   });
 
-  document.addEventListener("htmx:sseOpen", () => live(words.live, "good"));
-  document.addEventListener("htmx:sseError", () => live(words.lost, "bad"));
   document.addEventListener("htmx:afterSwap", () => {
     readClock();
     tellTimes();
