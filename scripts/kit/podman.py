@@ -129,7 +129,7 @@ class PrivatePodman:
         env = {key: value for key, value in self.env.items() if key != "CONTAINER_HOST"}
         with (self.directory / "service.log").open("ab") as log:
             self._service = subprocess.Popen(
-                [*self._local(), "system", "service", "--time=0", self.url],
+                [*self.command, "system", "service", "--time=0", self.url],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -187,7 +187,7 @@ class PrivatePodman:
         """Run `podman ARGS` on the private store, past the service, and return its standard output."""
         env = {key: value for key, value in self.env.items() if key != "CONTAINER_HOST"}
         done = subprocess.run(
-            [*self._local(), *args], env=env, input=stdin, capture_output=True, timeout=timeout, check=False
+            [*self.command, *args], env=env, input=stdin, capture_output=True, timeout=timeout, check=False
         )
         if check and done.returncode != 0:
             why = done.stderr.decode(errors="replace").strip()[-2000:]
@@ -214,7 +214,9 @@ class PrivatePodman:
         """Words that run a command where this Podman runs."""
         return into(self._holder.pid) if self._holder else ()
 
-    def _local(self) -> list[str]:
+    @property
+    def command(self) -> list[str]:
+        """`podman` on the private store, past the service; for an environment without CONTAINER_HOST."""
         return podman_inside(self.directory, self._holder.pid if self._holder else None)
 
     def _last_words(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def test_what_is_written_works(
     env = box.program.environment(
         MINIPAAS_HOST=box.url,
         CONTAINER_HOST=workshop.url,
-        BOX_PODMAN=box.program.podman.url,
+        BOX_PODMAN=shlex.join(box.program.podman.command),
         PATH=f"{REPO}/.venv/bin:{os.environ['PATH']}",
     )
     # the documents name the usual ports and places; this box has its own
