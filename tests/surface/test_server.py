@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import stat
@@ -107,6 +108,20 @@ async def test_beyond_loopback_nothing_is_told_without_a_token(box: SmallBox, tm
                 assert 'name="token"' in text
                 assert box.registry.box_id not in text, "a stranger learns nothing of the box"
                 assert "data-news" not in text
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with aiohttp.ClientSession(f"https://{outward}:{port}", cookie_jar=jar) as session:
+            async with session.get("/sign-in", ssl=False) as page:
+                found = re.search(r'name="csrf" value="([^"]+)"', await page.text())
+            assert found is not None
+            form = {"token": secret, "csrf": found[1]}
+            async with session.post("/sign-in", data=form, ssl=False, allow_redirects=False) as entered:
+                cookie = entered.headers["Set-Cookie"]
+            assert cookie.startswith("__Host-minipaas=")
+            assert "Secure" in cookie
+            assert "Path=/" in cookie
+            assert "Domain" not in cookie
+            async with session.get("/", ssl=False) as page:
+                assert "token reader via page" in await page.text()
     finally:
         await other.close()
 
