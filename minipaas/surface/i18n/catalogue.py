@@ -112,6 +112,8 @@ class Catalogue:
             case Moment():
                 utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value.at))
                 return Markup('<time datetime="{}" data-clock="{}">{}</time>').format(utc, value.at, clock(value.at))
+            case Span():
+                return escape(self.span(value.seconds).replace(" ", "\u00a0"))  # stays on one line
             case _:
                 return escape(self._plain(value))
 

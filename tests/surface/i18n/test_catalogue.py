@@ -109,6 +109,12 @@ def test_a_moment_is_a_clock_for_text_and_a_time_element_for_the_page() -> None:
     assert clock(1e30) == "?"
 
 
+def test_a_span_stays_on_one_line_of_the_page() -> None:
+    told = message("app.restarts_since", gap=Span(40), since="x")
+    assert EN.say(told) == "It restarts every 40 s since x."
+    assert EN.html(told) == "It restarts every 40\u00a0s since x."
+
+
 def test_what_is_filled_in_is_escaped_unless_it_is_markup() -> None:
     assert EN("foot.box", id="<i>") == "box &lt;i&gt;"
     assert EN("foot.box", id=Markup("<i></i>")) == "box <i></i>"
