@@ -90,7 +90,7 @@ class Context:
         """Names and addresses under which this box may be asked on TCP, beside loopback."""
         self.sessions = Sessions(limits)
         self.refusals = Refusals(control.registry, limits)
-        self.surveys: dict[tuple[bool, str], tuple[tuple[int, Summary], Survey]] = {}
+        self.surveys: Remembered[tuple[bool, str], tuple[int, Summary, Survey]] = Remembered(limits.surveys)
         """All apps at a glance, as last told to who sees logs or not, by this name of the box (`views.survey`)."""
         self.sent = Sent(limits.pages)
         self.rows: Remembered[tuple[str, bool, str, str], tuple[object, Markup]] = Remembered(limits.rows_kept)

@@ -61,15 +61,12 @@ async def survey(call: Call) -> Survey:
     """The same object until there is something new."""
     summary = call.control.telemetry.summary()
     context = call.context
-    key = (call.caller.sees_logs, call.host)
-    state = (context.news.current(), summary)
+    key, version = (call.caller.sees_logs, call.host), context.news.current()
     known = context.surveys.get(key)
-    if known is not None and known[0][0] == state[0] and known[0][1] is state[1]:
-        return known[1]
+    if known is not None and known[0] == version and known[1] is summary:
+        return known[2]
     made = await _survey(call, summary)
-    if len(context.surveys) >= context.limits.surveys:
-        del context.surveys[next(iter(context.surveys))]
-    context.surveys[key] = (state, made)
+    context.surveys.put(key, (version, summary, made))
     return made
 
 

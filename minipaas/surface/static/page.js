@@ -167,13 +167,6 @@
     const name = event.target.value.toLowerCase().replace(/[^a-z0-9-]/g, "");
     finding.replaceSync(name ? `.row:not([data-app*="${name}"]) { display: none; }` : "");
   });
-  document.addEventListener("keydown", (event) => {
-    const find = document.getElementById("find");
-    if (event.key !== "/" || !find || event.target.closest("input, textarea, select, dialog")) return;
-    event.preventDefault();
-    find.focus();
-  });
-
   document.addEventListener("htmx:afterSwap", () => {
     readClock();
     tellTimes();
