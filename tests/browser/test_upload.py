@@ -11,7 +11,7 @@ from minipaas.model.change import ChangeState
 from tests.boxes import RunningBox, toml
 from tests.browser.fixtures import Visit
 from tests.browser.visitor import Visitor
-from tests.bundle.builders import make_bundle, make_trust
+from tests.bundle.builders import default_trust, make_bundle, make_trust
 
 
 async def author(box: RunningBox, visit: Visit, role: str = "deploy") -> Visitor:
@@ -49,6 +49,13 @@ async def test_a_bundle_is_chosen_and_serves(box: RunningBox, visit: Visit) -> N
     assert await visitor.barriers() == []
     path = box.bundle(toml())
     await page.get_by_label("Choose bundles").set_input_files(path)
+    told = item(page, path)
+    await expect(told).to_contain_text("the first release of this app here")
+    await expect(told).to_contain_text(f"Signed by {default_trust()[0][0].key_id[:12]}; 1 needed, by trust root 1.")
+    await expect(told).to_contain_text("nothing has changed yet")
+    assert (await box.control.registry.desired()).apps == ()
+    assert await visitor.barriers() == []
+    await page.get_by_role("button", name="Deploy shop 1.0").click()
     await expect(page.get_by_text("shop 1.0 serves.")).to_be_visible()
     await expect(item(page, path)).to_contain_text("start web #1")
     await expect(item(page, path)).to_contain_text("switch to 1.0")
@@ -81,6 +88,9 @@ async def test_a_release_that_fails_says_why(box: RunningBox, visit: Visit) -> N
     path = box.bundle(toml(version="2.0", fake="exit_code=3"), version="2.0")
     await visitor.page.get_by_label("Choose bundles").set_input_files(path)
     told = item(visitor.page, path)
+    await told.get_by_text("From 1.0 to 2.0").click()
+    await expect(told.locator("details.diff")).to_contain_text("services.web.env")
+    await told.get_by_role("button", name="Deploy shop 2.0").click()
     await expect(told.get_by_role("alert")).to_contain_text("shop 2.0 does not serve; what served before goes on.")
     await expect(told.locator(".reason")).to_contain_text("exited with code 3")
     assert (await box.get())[0] == 200
@@ -93,7 +103,9 @@ async def test_a_file_dropped_on_any_page_is_uploaded(box: RunningBox, visit: Vi
     first, second = box.bundle(toml()), box.bundle(toml("cafe", routes='"cafe.local"'), app="cafe")
     await drop(page, first, second)
     dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Deploy shop 1.0").click()
     await expect(dialog.get_by_text("shop 1.0 serves.")).to_be_visible()
+    await dialog.get_by_role("button", name="Deploy cafe 1.0").click()
     await expect(dialog.get_by_text("cafe 1.0 serves.")).to_be_visible()
     assert await visitor.barriers() == []
     await dialog.get_by_role("button", name="Close").click()
@@ -112,7 +124,9 @@ async def test_an_upload_that_breaks_off_says_so_and_can_be_tried_again(box: Run
     await page.get_by_label("Choose bundles").set_input_files(path)
     await expect(item(page, path)).to_contain_text("The upload broke off")
     await item(page, path).get_by_role("button", name="Try again").click()
-    await expect(page.get_by_text("shop 1.0 serves.")).to_be_visible()
+    await page.get_by_role("button", name="Throw away").click()
+    await expect(page.get_by_text("Thrown away. Nothing was changed.")).to_be_visible()
+    assert box.control.held.every() == ()
 
 
 async def test_who_may_not_upload_sees_why_and_how(box: RunningBox, visit: Visit) -> None:

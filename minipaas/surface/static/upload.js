@@ -23,6 +23,7 @@
       this.file = file;
       this.words = JSON.parse(section.dataset.words);
       this.csrf = section.dataset.csrf;
+      this.hold = section.dataset.hold !== undefined;
       this.told = made("p", { className: "told" });
       this.told.setAttribute("role", "status");
       this.bar = made("progress", { max: 1, value: 0 });
@@ -46,7 +47,7 @@
       return new Promise((done) => {
         if (this.stopped) return done();
         const request = (this.request = new XMLHttpRequest());
-        request.open("PUT", "/api/v1/bundles");
+        request.open("PUT", `/api/v1/bundles${this.hold ? "?hold=true" : ""}`);
         request.setRequestHeader("Content-Type", "application/octet-stream");
         request.setRequestHeader("X-CSRF-Token", this.csrf);
         request.upload.onprogress = (event) => {
@@ -90,8 +91,11 @@
       this.say("accepted");
       const place = made("div");
       this.result.replaceChildren(place);
-      const path = `/upload/changes/${answer.change}`;
-      window.htmx.ajax("GET", path, { target: place, swap: "outerHTML", select: `#followed-${answer.change}` });
+      const [path, select] =
+        answer.change === undefined
+          ? [`/upload/held/${answer.id}`, `#held-${answer.id}`]
+          : [`/upload/changes/${answer.change}`, `#followed-${answer.change}`];
+      window.htmx.ajax("GET", path, { target: place, swap: "outerHTML ignoreTitle:true", select });
     }
 
     failed(word) {
