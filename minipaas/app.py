@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import resource
@@ -35,8 +34,12 @@ from minipaas.surface.distribution import Distribution
 from minipaas.surface.listen import tcp_socket, unix_socket
 from minipaas.surface.server import Surface
 from minipaas.surface.watch import Watch
-from minipaas.takeover.listeners import Listeners, from_service_manager
-from minipaas.takeover.notify import notify, watch, watchdog_interval
+from minipaas.takeover.becoming import Becomes, become
+from minipaas.takeover.heir_life import HeirLife
+from minipaas.takeover.inheritance import Inheritance, Role
+from minipaas.takeover.listeners import Listeners
+from minipaas.takeover.main_life import MainLife
+from minipaas.takeover.own import Own
 from minipaas.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("minipaas")
@@ -48,24 +51,38 @@ FIRST_LOOK = 2.0
 DESCRIPTORS = 65536
 """Descriptors that the box asks for, where it may have as many."""
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
+SOCKET = "minipaas.sock"
 DOORS = {"http": ("0.0.0.0:80", "0.0.0.0:8080"), "https": ("0.0.0.0:443", "0.0.0.0:8443")}
 """Where apps answer when the operator did not say: the second where the first is taken or not allowed."""
 
 
 def serve(config: Config, data: Path) -> int:
-    """Run the box until SIGTERM or SIGINT. Returns the exit code. Raises MinipaasError when it cannot start."""
+    """Run the box until SIGTERM or SIGINT. Returns the exit code. Raises MinipaasError when it cannot start. After a
+    hand-over it does not return: this process goes on as the new program."""
     import uvloop
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    listeners = Listeners(from_service_manager(os.environ))
-    lock = DataLock(data)
+    inheritance = Inheritance.take(os.environ)
+    lock = DataLock(data, inheritance.lock)
+    listeners = Listeners(inheritance.held)
+    own = Own(data, config.upgrade)
     _raise_descriptor_limit()
+    becomes: Becomes | None = None
     try:
-        uvloop.run(_serve(config, data, listeners))
+        if inheritance.channel is None and (before := own.crashed_in_trial()) is not None:
+            lock.release()
+            become(before)
+        becomes = uvloop.run(_serve(config, data, inheritance, listeners, lock, own))
     except BaseExceptionGroup as group:
         raise _first(group) from group
     finally:
-        lock.release()
+        if becomes is None:
+            if inheritance.role is Role.MAIN and not listeners.given("unix"):
+                (data / SOCKET).unlink(missing_ok=True)
+            listeners.close()
+            lock.release()
+    if becomes is not None:
+        become(becomes)
     return 0
 
 
@@ -77,40 +94,66 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(config: Config, data: Path, listeners: Listeners) -> None:
-    stop = asyncio.Event()
+async def _serve(
+    config: Config, data: Path, inheritance: Inheritance, listeners: Listeners, lock: DataLock, own: Own
+) -> Becomes | None:
     loop = asyncio.get_running_loop()
+
+    @contextlib.asynccontextmanager
+    async def heart(ingress: Ingress, listeners: Listeners, patience: float) -> AsyncIterator[Own]:
+        async with box(config, data, listeners, ingress=ingress, patience=patience, own=own) as (control, surface):
+            loop.add_signal_handler(signal.SIGHUP, control.reread)
+            _tell_where(control, surface, data)
+            try:
+                yield own
+            finally:
+                own.closed()
+                loop.add_signal_handler(signal.SIGHUP, lambda: None)  # without a box: nothing to read anew
+
+    life = (MainLife if inheritance.role is Role.MAIN else HeirLife)(
+        inheritance,
+        listeners=listeners,
+        lock=lock.descriptor,
+        settings=config.upgrade,
+        first_look=FIRST_LOOK,
+        drain=DRAIN,
+        open_heart=heart,
+        arguments=tuple(sys.argv[1:]),
+    )
+    own.begin(life)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with box(config, data, listeners) as (control, surface), asyncio.TaskGroup() as group:
-        loop.add_signal_handler(signal.SIGHUP, control.reread)
-        for address, port in control.ingress.addresses:
-            log.info("apps   http://%s:%d", reachable(address), port)
-        for address, port in control.ingress.secure:
-            log.info("apps   https://%s:%d", reachable(address), port)
-        for address, port in surface.addresses:
-            log.info("page   %s://%s:%d", "http" if is_loopback(address) else "https", reachable(address), port)
-        log.info("socket %s", data / "minipaas.sock")
-        watching: asyncio.Task[None] | None = None
-        interval = watchdog_interval(os.environ)
-        if interval is not None:
-            sign = functools.partial(notify, "WATCHDOG=1")
-            watching = group.create_task(watch(interval, control.registry.time_floor, sign), name="watchdog")
-        notify("READY=1")
-        await stop.wait()
-        if watching is not None:
-            watching.cancel()
-        notify("STOPPING=1")
-        log.info("stopping; the apps keep running")
+        loop.add_signal_handler(number, life.stop)
+    loop.add_signal_handler(signal.SIGUSR2, own.reload_on_signal)
+    return await life.run()
+
+
+def _tell_where(control: Control, surface: Surface, data: Path) -> None:
+    for address, port in control.ingress.addresses:
+        log.info("apps   http://%s:%d", reachable(address), port)
+    for address, port in control.ingress.secure:
+        log.info("apps   https://%s:%d", reachable(address), port)
+    for address, port in surface.addresses:
+        log.info("page   %s://%s:%d", "http" if is_loopback(address) else "https", reachable(address), port)
+    log.info("socket %s", data / SOCKET)
 
 
 @contextlib.asynccontextmanager
-async def box(config: Config, data: Path, listeners: Listeners | None = None) -> AsyncIterator[tuple[Control, Surface]]:
+async def box(
+    config: Config,
+    data: Path,
+    listeners: Listeners | None = None,
+    *,
+    ingress: Ingress | None = None,
+    patience: float = FIRST_LOOK,
+    own: Own | None = None,
+) -> AsyncIterator[tuple[Control, Surface]]:
     """A box with every room started, each after what it needs, and stopped in the reverse order. It listens on what
-    `listeners` hold, and binds the rest."""
-    listeners = listeners or Listeners()
+    `listeners` hold, and binds the rest. An `ingress` that is given, and `listeners`, live on afterwards. `patience`:
+    seconds that the first look may take. `own`: what can be done to minipaas itself."""
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(listeners.close)
+        if listeners is None:
+            listeners = Listeners()
+            stack.callback(listeners.close)
         blobs = BlobStore(data)
         blobs.clear_staging()
         registry = Registry.open(data / "registry.db", on_full=blobs.ballast.release)
@@ -129,9 +172,10 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
         certificates = await _certificates(config, data, registry)
         telemetry = Telemetry(data)
         stack.push_async_callback(telemetry.close)
-        ingress = Ingress()
+        if ingress is None:
+            ingress = Ingress()
+            stack.push_async_callback(ingress.close, DRAIN)
         telemetry.count_traffic(ingress.counters)
-        stack.push_async_callback(ingress.close, DRAIN)
         control = Control(
             registry=registry,
             blobs=blobs,
@@ -150,22 +194,20 @@ async def box(config: Config, data: Path, listeners: Listeners | None = None) ->
         running = group.create_task(control.run(), name="control")
         stack.callback(running.cancel)
         if certificates is not None:
-            certificates.routed = lambda: {entry.route.host for entry in ingress.routes()}
+            certificates.routed = lambda: {entry.route.host for entry in control.ingress.routes()}
             keeping = group.create_task(certificates.run(), name="certificates")
             stack.callback(keeping.cancel)
-        await control.first_look(FIRST_LOOK)
+        await control.first_look(patience)
         await ingress.start(
             (), ready=_doors(listeners, "http", config.ingress.http), tls=_tls_door(listeners, config, certificates)
         )
         surface = Surface()
         stack.push_async_callback(surface.close)
-        sockets = listeners.open("unix", [str(data / "minipaas.sock")], lambda path: unix_socket(Path(path)))
-        if not listeners.given("unix"):
-            stack.callback((data / "minipaas.sock").unlink, missing_ok=True)
-        sockets += listeners.open("api", config.api.listen, lambda text: tcp_socket(*parse_listen(text)))
-        listeners.keep_used()
+        sockets = _desks(listeners, config, data)
+        if own is not None:
+            await own.serves(control)
         tls = _api_tls(config, certificates)
-        await surface.start(control, data / "minipaas.sock", (), tls, ready=sockets)
+        await surface.start(control, data / SOCKET, (), tls, ready=sockets, own=own)
         yield control, surface
 
 
@@ -209,6 +251,14 @@ def _doors(listeners: Listeners, kind: str, wanted: Sequence[str]) -> list[socke
         except MinipaasError as error:
             log.info("%s; using port %s instead", error.message, other.rpartition(":")[2])
     return listeners.open(kind, [other], bind_one)
+
+
+def _desks(listeners: Listeners, config: Config, data: Path) -> list[socket.socket]:
+    """Where the API listens. It comes last: of what came with the process, the configuration names no more."""
+    sockets = listeners.open("unix", [str(data / SOCKET)], lambda path: unix_socket(Path(path)))
+    sockets += listeners.open("api", config.api.listen, lambda text: tcp_socket(*parse_listen(text)))
+    listeners.keep_used()
+    return sockets
 
 
 def _tls_door(listeners: Listeners, config: Config, certificates: Keeper | None) -> TlsDoor | None:

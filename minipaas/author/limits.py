@@ -14,6 +14,8 @@ class Limits(Struct, frozen=True):
     env_file: int = 1024**2
     archive_json: int = 4 * 1024**2
     """A manifest, index or image config in an exported archive."""
+    program: int = 512 * 1024**2
+    """Bytes of a program tree of minipaas."""
     archive_members: int = 4096
     package_database: int = 64 * 1024**2
     """`dpkg/status` and `apk/db/installed`."""

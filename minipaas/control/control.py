@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from msgspec import Struct
 
+from minipaas.bundle.receive import BlobSink
+from minipaas.bundle.verify import Verdict
 from minipaas.certs.keeper import Keeper
 from minipaas.control.execute import Executor, ImageSource
 from minipaas.control.foresight import volumes_of
@@ -96,6 +98,14 @@ class Control:
         """Why the box cannot look at the world just now; empty: it can."""
         return self._reconciler.trouble
 
+    async def alive(self) -> None:
+        """Returns when the registry answers."""
+        await self.registry.time_floor()
+
+    async def rest(self, patience: float) -> None:
+        """Take in nothing any more, and wait for uploads under way, at most `patience` seconds."""
+        await self._intake.rest(patience)
+
     def close(self) -> None:
         """Nothing is taken in any more. After `run` has ended."""
         self._intake.close()
@@ -145,6 +155,13 @@ class Control:
     def warnings(self, change: int) -> tuple[str, ...]:
         """What the verifier let pass of the bundle that began this change, as long as it is remembered."""
         return self._intake.warnings(change)
+
+    async def receive_own(
+        self, stream: AsyncIterator[bytes], length: int | None, sink: BlobSink, admit: Callable[[Verdict], None]
+    ) -> tuple[Verdict, int]:
+        """Verify a bundle of minipaas itself; its blobs go to `sink` alone. Returns the verdict, and the version of the
+        trust root that it started from."""
+        return await self._intake.receive_own(stream, length, sink, admit)
 
     async def rollback(self, app: str, to: str | None, *, actor: str, origin: str) -> Change:
         """Begin to go back to an earlier release: the last confirmed one before, or `to`. Needs no network."""

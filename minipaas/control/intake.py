@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 
 from minipaas.bundle.limits import Limits
-from minipaas.bundle.receive import receive
+from minipaas.bundle.receive import BlobSink, receive
 from minipaas.bundle.verify import Trust, Verdict
 from minipaas.control.clock import trusted_time
 from minipaas.control.pipe import ChunkPipe
@@ -30,6 +30,8 @@ from minipaas.registry.trust import numbered
 
 log = logging.getLogger(__name__)
 
+RESERVED = "minipaas"
+"""The name of no app: bundles of minipaas itself have it."""
 MARGIN = 60.0
 """Seconds that the reader of an upload waits longer than its sender may be silent."""
 READ_AHEAD = 1024 * 1024
@@ -81,6 +83,17 @@ class Intake:
         self._warned: dict[int, tuple[str, ...]] = {}
         self.promised = 0
         """Bytes of disk that bundles which wait will still need when they are deployed."""
+        self._taking = 0
+        self._resting = False
+        self._rested = asyncio.Event()
+
+    async def rest(self, patience: float) -> None:
+        """Take nothing in any more, and wait for what is under way, at most `patience` seconds."""
+        self._resting = True
+        if self._taking:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._rested.wait()
 
     def close(self) -> None:
         """Let the threads go."""
@@ -142,8 +155,36 @@ class Intake:
         """Wait for a turn, then take one bundle."""
         if length is not None and length > self._limits.bundle:
             raise self._too_large()
+        if self._resting:
+            raise MinipaasError(
+                "cannot accept the bundle: minipaas is being started anew", hint="try again soon", code="upload.busy"
+            )
+        turns.callback(self._taken)
+        self._taking += 1
         await self._turn(turns, by_signature)
         return await self._take_in(stream, by_signature)
+
+    async def receive_own(
+        self, stream: AsyncIterator[bytes], length: int | None, sink: BlobSink, admit: Callable[[Verdict], None]
+    ) -> tuple[Verdict, int]:
+        """Verify a bundle of minipaas itself, and give its blobs to `sink` alone once `admit` has let it pass. Returns
+        the verdict and the version of the root that it started from. Raises as `accept` does."""
+        if length is not None and length > self._limits.bundle:
+            raise self._too_large()
+        roots = await self._registry.roots()
+        trust = await self._trust(roots)
+        bounds = Limits(compressed=self._limits.bundle)
+        async with contextlib.AsyncExitStack() as turns:
+            await self._turn(turns, False)
+            verdict = await self._receive(
+                stream, lambda file: receive(file, sink, trust, bounds, on_verified=admit), None
+            )
+        return verdict, numbered(roots[-1])[0]
+
+    def _taken(self) -> None:
+        self._taking -= 1
+        if self._resting and not self._taking:
+            self._rested.set()
 
     async def _turn(self, turns: contextlib.AsyncExitStack, by_signature: bool) -> None:
         """Wait for a turn; `turns` ends it."""
@@ -225,6 +266,12 @@ class Intake:
             """Whether there is room, and routes and ports are free, decided before the first layer arrives. `told`
             hears how many bytes are new."""
             verified.set()
+            if verdict.release.app == RESERVED:
+                raise Refused(
+                    f"cannot deploy {RESERVED}: this is a bundle of minipaas itself, which is no app",
+                    hint="upgrade this box with it: minipaas upgrade FILE",
+                    code="self.not_an_app",
+                )
             refuse_clashes(verdict.release, desired)
             new = sum(size for digest, size in verdict.descriptors.items() if not has(digest))
             told.append(new)

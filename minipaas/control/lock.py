@@ -12,8 +12,12 @@ from minipaas.model.errors import MinipaasError
 class DataLock:
     """Holds `DATA/lock` while the box runs."""
 
-    def __init__(self, data: Path) -> None:
-        """Make the data directory (0700) and take its lock. Raises MinipaasError when another box holds it."""
+    def __init__(self, data: Path, inherited: int | None = None) -> None:
+        """Make the data directory (0700) and take its lock, or go on with the one that the process before has taken.
+        Raises MinipaasError when another box holds it."""
+        if inherited is not None:
+            self._file = inherited
+            return
         try:
             data.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -42,6 +46,11 @@ class DataLock:
             ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    @property
+    def descriptor(self) -> int:
+        """The open file whose lock it is (flock(2)): whoever inherits it holds the lock too."""
+        return self._file
 
     def release(self) -> None:
         """Let go."""

@@ -186,6 +186,15 @@ class Core:
 
     # -- the end
 
+    async def leave(self, limit: float) -> None:
+        """Answer each connection once more, and let it go; after `limit` seconds cut what is left. One that is idle is
+        not closed before: its client may be about to ask."""
+        self.closing = True
+        if self.clients:
+            self._gone = self.loop.create_future()
+            await asyncio.wait((self._gone,), timeout=limit)
+        await self.close(0)
+
     async def close(self, drain: float) -> None:
         """Let requests under way finish for `drain` seconds, then cut what is left."""
         self.closing = True

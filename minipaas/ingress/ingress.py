@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -40,6 +41,13 @@ class TlsDoor(Struct, frozen=True, kw_only=True):
     """Seconds; 0: not said."""
 
 
+class Elder(Protocol):
+    """The ingress of the process before this one: its connections are still there, and live by the routes of now."""
+
+    def set_app(self, app: str, entries: tuple[RouteEntry, ...]) -> None: ...
+    async def drain(self, instances: tuple[str, ...], timeout: float) -> bool: ...  # noqa: ASYNC109
+
+
 class Ingress:
     """An HTTP/1.1 reverse proxy. All methods are for the event loop that `start` ran on."""
 
@@ -47,6 +55,8 @@ class Ingress:
         self._core = Core(limits or Limits())
         self._apps: dict[str, tuple[RouteEntry, ...]] = {}
         self._servers: list[asyncio.Server] = []
+        self.elder: Elder | None = None
+        """Set while another process still has connections."""
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where it listens: (IP address, port)."""
         self.secure: tuple[tuple[str, int], ...] = ()
@@ -60,9 +70,10 @@ class Ingress:
         tls: TlsDoor | None = None,
     ) -> None:
         """Listen on these (IP address, port) pairs; port 0 is any free one. And on sockets that are `ready`: they
-        listen already, and are closed at the end. With `tls`, also there. Raises MinipaasError when one cannot be had,
-        and then listens nowhere."""
+        listen already, and are closed at the end. With `tls`, also there. Once more: there instead of where it listens
+        now. Raises MinipaasError when one cannot be had, and then listens nowhere."""
         core = self._core
+        self._stop_listening()
         core.loop = asyncio.get_running_loop()
         core.room = connections_allowed(core.limits)
         sockets = [*ready, *bind(listen, core.limits.backlog)]
@@ -88,13 +99,22 @@ class Ingress:
         if tls.hsts:
             core.hsts = b"Strict-Transport-Security: max-age=%d\r\n" % tls.hsts
 
+    async def leave(self, limit: float) -> None:
+        """Accept nothing more here: another process does. Connections go on until they have been answered once more,
+        told that this was the last time; tunnels until they end; all for at most `limit` seconds."""
+        self._stop_listening()
+        await self._core.leave(limit)
+
     async def close(self, drain: float) -> None:
         """Accept nothing more, let requests under way end for at most `drain` seconds, close everything."""
+        self._stop_listening()
+        await self._core.close(drain)
+
+    def _stop_listening(self) -> None:
         for server in self._servers:
             server.close()
         self._servers.clear()
         self.addresses = self.secure = ()
-        await self._core.close(drain)
 
     # -- routes
 
@@ -108,6 +128,8 @@ class Ingress:
         else:
             self._apps.pop(app, None)
         self._core.swap(entry for owned in self._apps.values() for entry in owned)
+        if self.elder is not None:
+            self.elder.set_app(app, entries)
 
     def routes(self) -> tuple[RouteEntry, ...]:
         """The table now, sorted."""
@@ -129,6 +151,14 @@ class Ingress:
     async def drain(self, instances: Collection[str], timeout: float) -> bool:  # noqa: ASYNC109 (the contract of the room)
         """Wait until no request is in flight to these instances (container ids), at most `timeout` seconds; then
         close the tunnels (WebSockets) to them that are left. Returns whether all had ended by themselves."""
+        if self.elder is not None:
+            here, there = await asyncio.gather(
+                self._drain(instances, timeout), self.elder.drain(tuple(instances), timeout)
+            )
+            return here and there
+        return await self._drain(instances, timeout)
+
+    async def _drain(self, instances: Collection[str], timeout: float) -> bool:  # noqa: ASYNC109
         pools = [pool for pool in self._core.pools.values() if pool.backend.instance in instances]
         try:
             async with asyncio.timeout(timeout):

@@ -85,6 +85,17 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Releases of an app whose images stay on this box; at least the current one and the way back."""
 
 
+class UpgradeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[upgrade]`: how one process of minipaas hands the box over to the next."""
+
+    ready: Duration = Duration(60)
+    """A new process has so long to serve, once it may open the registry."""
+    trial: Duration = Duration(60)
+    """A new version has to serve for so long; when it crashes twice in this time, the one before comes back."""
+    drain: Duration = Duration(300)
+    """The process before lets what its connections carry go on for at most so long."""
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole `config.toml`."""
 
@@ -93,6 +104,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: TlsConfig | None = None
     podman: PodmanConfig = PodmanConfig()
     limits: LimitsConfig = LimitsConfig()
+    upgrade: UpgradeConfig = UpgradeConfig()
 
     def __post_init__(self) -> None:
         for listen in (*self.api.listen, *self.ingress.http, *self.ingress.https):
@@ -109,6 +121,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("podman.socket must be unix:///path")
         if self.limits.keep_releases < 2:
             raise ValueError("limits.keep_releases must be at least 2: the current release and the way back")
+        if min(self.upgrade.ready, self.upgrade.trial) <= 0 or self.upgrade.drain < 0:
+            raise ValueError("upgrade.ready and upgrade.trial must be above 0, upgrade.drain not below")
         if min(self.limits.upload, self.limits.silence) <= 0 or self.limits.bundle <= 0:
             raise ValueError("limits.bundle, limits.upload and limits.silence must be above 0")
 

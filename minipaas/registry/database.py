@@ -299,6 +299,15 @@ def safety_copy(db: sqlite3.Connection, path: Path, label: str) -> Path:
     return copy
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of a file survive a power cut (fsync(2))."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and new names in a directory survive a power cut (fsync(2))."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -151,6 +151,23 @@ class Registry:
 
         return await self._write(work, apps=True)
 
+    async def accept_own(
+        self,
+        release: Release,
+        *,
+        new_roots: Sequence[bytes],
+        trusted_root: int,
+        actor: str,
+        origin: str,
+        now: float,
+    ) -> None:
+        """Take in a verified release of minipaas itself: `requests.accept_own`."""
+        await self._write(
+            lambda db: requests.accept_own(
+                db, release, new_roots=new_roots, trusted_root=trusted_root, actor=actor, origin=origin, now=now
+            )
+        )
+
     async def rollback(self, app: str, *, to: str | None = None, actor: str, origin: str, now: float) -> Change:
         """Begin to go back to a release: `requests.rollback`."""
         return await self._write(

@@ -60,6 +60,39 @@ def accept(
     return change
 
 
+def accept_own(
+    db: Connection,
+    release: Release,
+    *,
+    new_roots: Sequence[bytes],
+    trusted_root: int,
+    actor: str,
+    origin: str,
+    now: float,
+) -> None:
+    """Take in a verified release of minipaas itself. It is no app: nothing is deployed, its blobs are not kept, and
+    what becomes of it is no change; but it raises the floors like any other. Raises as `accept` does."""
+    if trust.newest_root(db) != trusted_root:
+        raise Conflict(
+            f"cannot accept {release.app} {release.version}: the trust root changed while it was verified",
+            hint="send the bundle again",
+            code="root.moved",
+        )
+    add_roots(db, [trust.numbered(root) for root in new_roots], actor=actor, origin=origin, now=now)
+    trust.refuse_downgrade(db, release)
+    releases.put(db, release, now)
+    trust.raise_floor(db, release)
+    audit.append(
+        db,
+        at=now,
+        actor=actor,
+        action="self.upgrade",
+        subject=f"{release.app} {release.version} ({release.short})",
+        origin=origin,
+        result="accepted",
+    )
+
+
 def rollback(db: Connection, app: str, to: str | None, *, actor: str, origin: str, now: float) -> Change:
     """Begin to go back to the named release, or to the last that was confirmed before. Raises Missing(app.missing,
     release.missing, release.retired, release.no_previous), Invalid(release.ambiguous),

@@ -7,14 +7,13 @@ then the directories reach the disk. A name in the store is therefore always a w
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from minipaas.registry.database import sync_directory
+from minipaas.registry.database import sync_directory, sync_file
 from minipaas.registry.failures import disk_failure
 
 
@@ -116,7 +115,7 @@ class Staging:
         NoSpace; then nothing is visible that is not whole."""
         try:
             for path in self._staged.values():
-                _sync_file(path)
+                sync_file(path)
             for digest, path in self._staged.items():
                 place = self._place(digest)
                 if place.is_file():
@@ -140,11 +139,3 @@ class Staging:
             blob.abort()  # an open file would keep its space
         shutil.rmtree(self.directory, ignore_errors=True)
         self._closed(self)
-
-
-def _sync_file(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

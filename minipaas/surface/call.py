@@ -24,6 +24,7 @@ from minipaas.surface.ports import ControlPort
 from minipaas.surface.refusals import Refusals
 from minipaas.surface.sent import Remembered, Sent
 from minipaas.surface.sessions import Sessions
+from minipaas.takeover.own import Own
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -80,6 +81,7 @@ class Context:
         news: News,
         listen: tuple[tuple[str, int], ...],
         hosts: frozenset[str],
+        own: Own | None = None,
     ) -> None:
         self.control = control
         self.limits = limits
@@ -88,6 +90,8 @@ class Context:
         """Where the API is bound on TCP."""
         self.hosts = hosts
         """Names and addresses under which this box may be asked on TCP, beside loopback."""
+        self.own = own
+        """What can be done to minipaas itself."""
         self.sessions = Sessions(limits)
         self.refusals = Refusals(control.registry, limits)
         self.surveys: Remembered[tuple[bool, str], tuple[int, Summary, Survey]] = Remembered(limits.surveys)

@@ -24,6 +24,7 @@ from minipaas.surface.listen import BACKLOG, tcp_socket, unix_socket
 from minipaas.surface.news import News
 from minipaas.surface.ports import ControlPort
 from minipaas.surface.table import TABLE
+from minipaas.takeover.own import Own
 
 log = logging.getLogger("minipaas.surface")
 
@@ -60,11 +61,12 @@ class Surface:
         tls: ssl.SSLContext | None = None,
         *,
         ready: Sequence[socket.socket] = (),
+        own: Own | None = None,
     ) -> None:
         """Answer on the socket and on each (address, port), or on sockets that are `ready`, TCP or Unix: they listen
         already, and are closed at the end. A Unix one among them stands for `socket_path`. `tls` is spoken beyond
-        loopback, and there alone. Raises Refused for the LAN without TLS, Conflict when a place is taken, MinipaasError
-        when it cannot be listened on."""
+        loopback, and there alone. `own`: what can be done to minipaas itself. Raises Refused for the LAN without TLS,
+        Conflict when a place is taken, MinipaasError when it cannot be listened on."""
         tcp = [one for one in ready if one.family != socket.AF_UNIX]
         for address, port in (*listen, *(one.getsockname()[:2] for one in tcp)):
             if tls is None and not is_loopback(address):
@@ -75,7 +77,7 @@ class Surface:
                     code="api.lan",
                 )
         try:
-            await self._start(control, socket_path, listen, tls, ready)
+            await self._start(control, socket_path, listen, tls, ready, own)
         except BaseException:
             await self.close()
             raise
@@ -87,6 +89,7 @@ class Surface:
         listen: Sequence[tuple[str, int]],
         tls: ssl.SSLContext | None,
         ready: Sequence[socket.socket],
+        own: Own | None,
     ) -> None:
         self._sockets = [*ready]
         for address, port in listen:
@@ -95,7 +98,7 @@ class Surface:
         self.addresses = tuple((one.getsockname()[0], one.getsockname()[1]) for one in tcp)
         self._news = News(control.registry, lambda: control.observed, self._limits)
         hosts = {address for address, _ in (*listen, *self.addresses)} | set(control.config.api.names)
-        context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts))
+        context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts), own)
         self._runner = web.AppRunner(
             application(context),
             access_log=None,

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.model.metrics import AppSeries, HostSeries, Summary
-from minipaas.surface import wire, wire_history, wire_plan
+from minipaas.surface import wire, wire_history, wire_plan, wire_self
 from minipaas.surface.access import Access
 from minipaas.surface.call import PATH_PATTERNS, Handler, Query
 from minipaas.surface.handlers import (
@@ -26,6 +26,7 @@ from minipaas.surface.handlers import (
     events,
     held,
     metrics,
+    own,
     page_links,
     previews,
     tokens,
@@ -443,6 +444,47 @@ TABLE: tuple[Row, ...] = (
         handler=box.facts,
         summary="Facts of this box: versions, disk, clock, addresses, counts.",
         response=wire.BoxView,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/self",
+        access=Access.OPEN,
+        handler=own.view,
+        summary="Which minipaas serves, and how its last upgrade, return or reload went, step by step.",
+        response=wire_self.SelfView,
+    ),
+    Row(
+        method="PUT",
+        path=f"{V1}/self",
+        access=Access.ADMIN,
+        handler=own.upgrade,
+        summary="Upgrade minipaas from a signed bundle of itself: verified, put beside the present one, handed over.",
+        request=bytes,
+        streams_in=True,
+        response=wire_self.HandoverView,
+        status=202,
+        errors=(400, 404, 408, 409, 413, 422, 507),
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/self/rollback",
+        access=Access.ADMIN,
+        handler=own.go_back,
+        summary="Go back to the minipaas before this one; needs no network.",
+        request=wire_self.BackRequest,
+        response=wire_self.HandoverView,
+        status=202,
+        errors=(400, 404, 409, 413, 415, 422),
+    ),
+    Row(
+        method="POST",
+        path=f"{V1}/self/reload",
+        access=Access.ADMIN,
+        handler=own.reload,
+        summary="Start minipaas anew, with config.toml as it is now, without losing a request.",
+        response=wire_self.HandoverView,
+        status=202,
+        errors=(404, 409),
     ),
     Row(
         method="GET",

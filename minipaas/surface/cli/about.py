@@ -42,7 +42,10 @@ def version(verbose: bool, to: str | None, as_json: bool) -> None:
         trouble = error.message
     made_of = _parts() if verbose else []
     if as_json:
-        told = {"version": own, "python": python, "box": box and box.version, "podman": box and box.podman.version}
+        from minipaas.registry.schema import VERSION
+
+        told = {"version": own, "schema": VERSION, "python": python}
+        told |= {"box": box and box.version, "podman": box and box.podman.version}
         print_json(told | ({"form": program.form(), "parts": made_of} if verbose else {}))
         return
     print(f"minipaas {own} (python {python})")

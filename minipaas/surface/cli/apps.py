@@ -137,7 +137,7 @@ def _instance_row(instance: InstanceView) -> list[Cell]:
 
 
 @click.command()
-@click.argument("app")
+@click.argument("app", required=False)
 @click.option(
     "--to",
     "targets",
@@ -147,14 +147,46 @@ def _instance_row(instance: InstanceView) -> list[Cell]:
     "with :// in it: the box, as for other commands.",
 )
 @click.option("--no-wait", is_flag=True, help="Return as soon as it has begun.")
+@click.option("--self", "own", is_flag=True, help="Not an app, but minipaas itself: to the version before.")
+@click.option(
+    "--lose-changes", is_flag=True, help="With --self: also when what was accepted since the upgrade is lost."
+)
+@click.option("--yes", is_flag=True, help="With --self: do not ask.")
 @dry_run_option
 @json_option
-def rollback(app: str, targets: tuple[str, ...], no_wait: bool, dry_run: bool, as_json: bool) -> None:
-    """Go back to an earlier release that this box still has. Needs no network."""
+def rollback(
+    app: str | None,
+    targets: tuple[str, ...],
+    no_wait: bool,
+    dry_run: bool,
+    own: bool,
+    lose_changes: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Go back to an earlier release of APP that this box still has; or, with --self, to the minipaas before this one.
+
+    Needs no network.
+    """
     urls = [target for target in targets if "://" in target]
     versions = [target for target in targets if "://" not in target]
     if len(urls) > 1 or len(versions) > 1:
         raise Invalid("cannot roll back: --to takes one version and one box", code="cli.rollback")
+    if own:
+        from minipaas.surface.cli.own import go_back
+
+        if app is not None or versions:
+            raise Invalid(
+                "cannot roll back: --self is about minipaas itself, and goes to the version before",
+                hint="minipaas rollback --self",
+                code="cli.rollback",
+            )
+        if dry_run or no_wait:
+            raise Invalid("cannot roll minipaas itself back that way: it is done at once", code="cli.rollback")
+        go_back(urls[0] if urls else None, yes, lose_changes, as_json)
+        return
+    if app is None:
+        raise Invalid("cannot roll back: name an app", hint="or minipaas itself: --self", code="cli.rollback")
     box = Box.at(urls[0] if urls else None)
     request = RollbackRequest(to=versions[0] if versions else None)
     if dry_run:

@@ -21,6 +21,7 @@ from minipaas.surface.cli.options import json_option
 from minipaas.surface.cli.show import Cell, clean, on_terminal, paint, print_json, print_table, span, stamp
 
 if TYPE_CHECKING:
+    from minipaas.author.build import Built
     from minipaas.author.progress import Progress
     from minipaas.bundle.read import Inspection
     from minipaas.model.release import ImageRef, Release
@@ -139,6 +140,10 @@ def build(
     )
     with _showing(quiet=as_json) as progress:
         built = build_bundle(request, progress)
+    _print_built(output, built, as_json, began, f"minipaas deploy {output} --to URL")
+
+
+def _print_built(output: Path, built: Built, as_json: bool, began: float, following: str) -> None:
     if as_json:
         print_json({"file": str(output), **{name: getattr(built, name) for name in built.__struct_fields__}})
         return
@@ -148,7 +153,56 @@ def build(
         f"{output}: {built.app} {built.version}, {human_bytes(built.size)}, sequence {built.sequence}, "
         f"{built.packages} packages listed  {span(time.monotonic() - began)}"
     )
-    print(f"Next: minipaas deploy {output} --to URL")
+    print(f"Next: {following}")
+
+
+@bundle.command("self")
+@click.argument("program", metavar="PROGRAM", type=FILE)
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The bundle.")
+@click.option(
+    "--key", "keys", metavar="KEY", type=FILE, multiple=True, required=True, help="A release key. Repeatable."
+)
+@click.option("--root", "roots", metavar="ROOT", type=FILE, multiple=True, required=True, help="The newest trust root.")
+@click.option("--sequence", type=click.IntRange(min=1), help="Default: --issued as Unix seconds.")
+@click.option("--min-sequence", type=click.IntRange(min=0), default=0, help="Forbid bundles below this sequence.")
+@click.option("--valid-for", metavar="TIME", callback=_duration, help="Not to be installed later than this, like 90d.")
+@click.option("--issued", help="Unix seconds or RFC 3339. Default: SOURCE_DATE_EPOCH, else now.")
+@click.option("--platform", default="", metavar="OS/ARCH", help="Default: what the program itself says.")
+@json_option
+def bundle_self(
+    program: Path,
+    output: Path,
+    keys: tuple[Path, ...],
+    roots: tuple[Path, ...],
+    sequence: int | None,
+    min_sequence: int,
+    valid_for: Duration | None,
+    issued: str | None,
+    platform: str,
+    as_json: bool,
+) -> None:
+    """Pack and sign minipaas itself, for `minipaas upgrade`. PROGRAM: its one file, or its unpacked tree.
+
+    Podman is not needed, and PROGRAM is not run.
+    """
+    from minipaas.author.own import Request, bundle_self
+    from minipaas.author.times import issue_time
+
+    began = time.monotonic()
+    request = Request(
+        program=program,
+        output=output,
+        keys=keys,
+        roots=roots,
+        issued=issue_time(issued, os.environ, time.time()),
+        sequence=sequence,
+        min_sequence=min_sequence,
+        valid_for=valid_for,
+        platform=platform,
+    )
+    with _showing(quiet=as_json) as progress:
+        built = bundle_self(request, progress)
+    _print_built(output, built, as_json, began, f"minipaas upgrade {output} --to URL")
 
 
 @bundle.command("sign")

@@ -154,7 +154,7 @@ def _upload(
     query: dict[str, Any] | None,
 ) -> T:
     began = time.monotonic()
-    with _progress(length, whole, quiet) as progress:
+    with progress_bar(length, quiet) as progress:
         answer = box.upload("/bundles", chunks, length, kind, media_type=MEDIA_TYPE, progress=progress, query=query)
     if not quiet:
         spared = f" (the box had the other {human_bytes(whole - length)})" if length < whole else ""
@@ -163,7 +163,7 @@ def _upload(
 
 
 @contextmanager
-def _progress(length: int, whole: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
+def progress_bar(length: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
     """A bar on a terminal; nothing elsewhere."""
     if quiet or not on_terminal() or not sys.stdout.isatty():
         yield None

@@ -61,6 +61,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "install": ("install:install", "Make minipaas a service of this host."),
         "uninstall": ("uninstall:uninstall", "Take minipaas off this host; data stays."),
         "serve": ("serve:serve", "Run the box."),
+        "upgrade": ("own:upgrade", "Put a newer minipaas in the place of this one."),
+        "reload": ("own:reload", "Start minipaas anew with its config.toml, losing nothing."),
         "version": ("about:version", "The versions of this program and of the box."),
         "completion": ("about:completion", "Print the completion script of your shell."),
         "man": ("manual:man", "Show the manual, or print it as a man page."),

@@ -20,23 +20,27 @@ from minipaas.surface.wire_plan import Held
 
 async def put(call: Call) -> Accepted | Held:
     """Take a bundle in, or hold it. Its body is asked for only when the box is ready to read it."""
-    request = call.request
-    if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
-        raise Invalid("cannot accept the bundle: the request has no body", hint="curl -T FILE URL", code="api.request")
+    stream, length = body_of(call)
     if call.query["hold"]:
-        require(call.caller, Access.DEPLOY, request.method, signed_uploads=False)
-        hold = await call.control.hold_bundle(
-            _chunks(request), request.content_length, actor=call.caller.actor, origin=call.caller.origin
-        )
+        require(call.caller, Access.DEPLOY, call.request.method, signed_uploads=False)
+        hold = await call.control.hold_bundle(stream, length, actor=call.caller.actor, origin=call.caller.origin)
         return await held_view(call, hold)
     change = await call.control.receive_bundle(
-        _chunks(request),
-        request.content_length,
+        stream,
+        length,
         actor=call.caller.actor,
         origin=call.caller.origin,
         by_signature=not call.caller.may(Access.DEPLOY),
     )
     return await accepted(call, change)
+
+
+def body_of(call: Call) -> tuple[AsyncIterator[bytes], int | None]:
+    """A bundle that is sent as the body, and its length if that is known. Raises Invalid when there is none."""
+    request = call.request
+    if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
+        raise Invalid("cannot accept the bundle: the request has no body", hint="curl -T FILE URL", code="api.request")
+    return _chunks(request), request.content_length
 
 
 async def _chunks(request: web.Request) -> AsyncIterator[bytes]:

@@ -1,0 +1,98 @@
+"""An older registry in the place of a newer one: for a program that knows nothing of the newer schema.
+
+Before every migration a copy of the file was put beside it (`database.safety_copy`); that copy is what comes back. What
+always holds: the file that is replaced is kept, as `registry.db.newer`, until the next time; the copy itself stays; the
+names change one after the other in an order that leaves, at any instant, either registry whole on the disk. Only while
+nobody has the registry open.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from msgspec import Struct
+
+from minipaas.model.errors import Missing
+from minipaas.registry.database import sync_directory, sync_file
+from minipaas.registry.failures import disk_failure, registry_failure, safety_copies
+
+ASIDE = "newer"
+
+
+class PutBack(Struct, frozen=True):
+    """What came back."""
+
+    schema: int
+    at: float
+    """When the copy was made, Unix seconds: what was accepted since is not in it."""
+
+
+def schema_of(path: Path) -> int:
+    """The schema of a registry file; 0 when there is none. Raises MinipaasError."""
+    if not path.exists():
+        return 0
+    try:
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return int(db.execute("PRAGMA user_version").fetchone()[0])
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise registry_failure(error, "open", path) from error
+
+
+def put_back(path: Path, schema: int) -> PutBack:
+    """Put the newest copy of that schema in the registry's place. Raises Missing when there is none, NoSpace."""
+    copy = next((one for one in safety_copies(path) if schema_of(one) == schema), None)
+    if copy is None:
+        raise Missing(
+            f"cannot go back to schema {schema} of the registry: there is no copy of it beside {path}",
+            hint="keep the newer minipaas, or give the older one an empty data directory and deploy again",
+            code="registry.no_copy",
+        )
+    fresh, aside = path.with_name(f"{path.name}.back"), _aside(path)
+    try:
+        shutil.copyfile(copy, fresh)
+        fresh.chmod(0o600)
+        sync_file(fresh)
+        _move(path, aside)
+        fresh.rename(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise disk_failure(error, f"put the registry back from {copy}") from error
+    return PutBack(schema, copy.stat().st_mtime)
+
+
+def bring_forward(path: Path) -> bool:
+    """Undo `put_back`; whether there was something to undo. Raises MinipaasError."""
+    aside = _aside(path)
+    if not aside.exists():
+        return False
+    try:
+        _move(aside, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise disk_failure(error, f"bring the registry forward from {aside}") from error
+    return True
+
+
+def forget(path: Path) -> None:
+    """What was replaced the time before is of no use any more."""
+    for suffix in ("", "-wal", "-shm"):
+        _aside(path, suffix).unlink(missing_ok=True)
+
+
+def _move(path: Path, target: Path) -> None:
+    """With the log that may belong to it; what stood there is replaced, log and all."""
+    for suffix in ("-wal", "-shm"):
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(target.with_name(target.name + suffix))
+
+
+def _aside(path: Path, suffix: str = "") -> Path:
+    return path.with_name(f"{path.name}.{ASIDE}{suffix}")

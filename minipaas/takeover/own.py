@@ -1,0 +1,345 @@
+"""What can be done to minipaas itself while it runs: start it anew, upgrade it, go back; and how the last of these
+went.
+
+One of these lives in each process of `serve`, over all its boxes. What always holds: one at a time; each has a record
+that outlives the process, and its rows in the audit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from minipaas import program
+from minipaas.author.version import own_version
+from minipaas.bundle.verify import Verdict
+from minipaas.control.control import Control
+from minipaas.install.layout import PROGRAM, Layout, Version
+from minipaas.model.config import UpgradeConfig
+from minipaas.model.errors import Conflict, MinipaasError, Missing, Refused
+from minipaas.registry import putback, schema
+from minipaas.takeover import limits
+from minipaas.takeover.becoming import Becomes
+from minipaas.takeover.handover import Handover, went_back
+from minipaas.takeover.inheritance import Role
+from minipaas.takeover.life import Life
+from minipaas.takeover.parcel import Parcel
+from minipaas.takeover.record import Kind, Record, State, Story
+from minipaas.takeover.trial import Facts, try_out
+
+log = logging.getLogger("minipaas")
+
+
+class Installed(Struct, frozen=True):
+    """This program, as `minipaas install` or an upgrade has laid it out."""
+
+    layout: Layout
+    version: Version
+
+
+def installed() -> Installed | None:
+    """Where this program lies in a layout; None when it does not."""
+    tree = program.tree()
+    found = Layout.holding(tree / PROGRAM if tree is not None else Path(sys.argv[0]))
+    return Installed(*found) if found is not None else None
+
+
+class Own:
+    """`begin` with the life of this process; `serves` whenever a box has been opened."""
+
+    def __init__(self, data: Path, settings: UpgradeConfig) -> None:
+        self.story = Story(data)
+        self._data = data
+        self._settings = settings
+        self._here = installed()
+        self._life: Life | None = None
+        self._control: Control | None = None
+        self._read = 0
+        self._working: asyncio.Task[None] | None = None
+
+    # -- over the life of the process --------------------------------------------------------------------------------
+
+    def crashed_in_trial(self) -> Becomes | None:
+        """Before a start that no predecessor watches: the program before, when this one is on trial and has not lasted
+        twice already; everything is made ready for it."""
+        record = self.story.load()
+        here = self._here
+        if record is None or here is None or record.state is not State.TRIAL or record.to_program != here.version.name:
+            return None
+        record.starts += 1
+        self.story.save(record)
+        if record.starts <= limits.CRASHES:
+            return None
+        before = next((one for one in here.layout.versions() if one.name == record.from_program), None)
+        if before is None:
+            return None
+        log.error("minipaas %s has not lasted twice; going back to %s", record.to_version, record.from_version)
+        registry = self._data / "registry.db"
+        if putback.schema_of(registry) > record.from_schema > 0:
+            went_back(self.story, putback.put_back(registry, record.from_schema))
+        with here.layout.lock(limits.LINK):
+            here.layout.switch(before)
+        self.story.end(State.RETURNED, f"it did not last {record.trial:g} s, {limits.CRASHES} times")
+        return Becomes((str(before.executable), *sys.argv[1:]), dict(os.environ), ())
+
+    def begin(self, life: Life) -> None:
+        """This process lives."""
+        self._life = life
+        life.confirmed = self._confirmed
+        record = self.story.load()
+        if record is not None and record.state in (State.WORKING, State.TRIAL) and self._is(record.to_program):
+            life.trial = record.trial if record.kind is not Kind.RELOAD else 0.0
+
+    async def serves(self, control: Control) -> None:
+        """A box is open: its audit can be written."""
+        self._control = control
+        record = self.story.load()
+        if (
+            record is not None
+            and record.state is State.WORKING
+            and self._life is not None
+            and self._life.role is Role.MAIN
+        ):
+            self.story.end(State.FAILED, "minipaas was stopped in the middle of it")
+        await self._audit()
+
+    async def alive(self) -> None:
+        """The registry answers; and what could not be audited before is audited."""
+        if self._control is not None:
+            await self._control.alive()
+            await self._audit()
+
+    async def rest(self, patience: float) -> None:
+        """Nothing is taken in any more."""
+        if self._control is not None:
+            await self._control.rest(patience)
+
+    def closed(self) -> None:
+        """No box is open any more."""
+        self._control = None
+
+    async def _audit(self) -> None:
+        """Write the rows that wait in the record."""
+        try:
+            changed = self.story.path.stat().st_mtime_ns
+        except OSError:
+            return
+        if changed == self._read or self._control is None:
+            return
+        record = self.story.load()
+        if record is not None and record.told < len(record.entries):
+            for entry in record.entries[record.told :]:
+                await self._control.registry.audit(
+                    actor=record.actor,
+                    action=entry.action,
+                    subject=entry.subject,
+                    origin=record.origin,
+                    result=entry.result,
+                    now=entry.at,
+                )
+            with self.story.edit() as edited:
+                edited.told = len(record.entries)
+            changed = self.story.path.stat().st_mtime_ns
+        self._read = changed
+
+    def _confirmed(self) -> None:
+        record = self.story.load()
+        if record is not None and record.state is State.TRIAL:
+            log.info("minipaas %s is confirmed", record.to_version)
+            self.story.end(State.DONE)
+            if self._here is not None:
+                try:
+                    with self._here.layout.lock(limits.LINK):
+                        self._here.layout.prune()
+                except MinipaasError as error:
+                    log.warning("%s", error.message)
+
+    # -- what can be asked -------------------------------------------------------------------------------------------
+
+    def view(self) -> tuple[Installed | None, Record | None, str]:
+        """Where this program lies, the last hand-over, and why another one cannot begin now."""
+        return self._here, self.story.load(), self._life.busy if self._life is not None else ""
+
+    def reload_on_signal(self) -> None:
+        """SIGUSR2."""
+        try:
+            self.reload(actor="a signal", origin="SIGUSR2")
+        except MinipaasError as error:
+            log.error("%s", error.message)
+
+    def reload(self, *, actor: str, origin: str) -> Record:
+        """Start this program anew, with its configuration as it is now. Raises Conflict."""
+        life = self._free("start minipaas anew")
+        here = self._here.version.name if self._here is not None else ""
+        record = self._record(Kind.RELOAD, actor, origin, to_version=own_version(), to_program=here)
+        self.story.begin(record)
+        life.wish(Handover(self.story, self._registry, self._command()))
+        return record
+
+    async def upgrade(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Record:
+        """Verify a bundle of minipaas itself, put what is in it beside this one, and begin to hand over. Raises
+        Refused, Conflict, NoSpace, …; then nothing is different."""
+        life, here, control = self._free("upgrade minipaas"), self._installed("upgrade minipaas"), self._box()
+        life.busy = "a bundle of minipaas is being taken in"
+        record = self._record(Kind.UPGRADE, actor, origin)
+        try:
+            self.story.begin(record)
+            parcel = Parcel(self._data, here.layout)
+            try:
+                with self.story.step("verify the bundle") as step:
+                    verdict, root = await control.receive_own(stream, length, parcel, parcel.verified)
+                    await control.registry.accept_own(
+                        verdict.release,
+                        new_roots=[body for _, body in verdict.new_roots],
+                        trusted_root=root,
+                        actor=actor,
+                        origin=origin,
+                        now=time.time(),
+                    )
+                    self._name(verdict)
+                    step.detail = f"minipaas {verdict.release.version}, signed by {verdict.release.signers[0][:12]}"
+                with self.story.step(f"put it beside {own_version()}") as step:
+                    target = await asyncio.to_thread(parcel.place, verdict.release)
+                    step.detail = target.name
+            finally:
+                await asyncio.to_thread(parcel.close)
+            with self.story.edit() as record:
+                record.to_program = target.name
+        except BaseException as error:
+            life.busy = ""
+            reason = error.message if isinstance(error, MinipaasError) else f"it broke off: {type(error).__name__}"
+            self.story.end(State.FAILED, reason)
+            await self._audit()
+            raise
+        self._go(target, here, verdict.release.version)
+        return record
+
+    async def go_back(self, *, actor: str, origin: str, lose: bool) -> Record:
+        """Hand over to the version before. `lose`: also when the registry has to go back with it. Raises Missing,
+        Conflict."""
+        life, here = self._free("go back"), self._installed("go back")
+        target = here.layout.previous()
+        if target is None:
+            raise Missing(
+                "cannot go back: there is no minipaas before this one here",
+                hint="see: minipaas version",
+                code="self.first",
+            )
+        life.busy = "minipaas is about to go back"
+        try:
+            facts = await try_out(target)
+            older = facts.schema if facts.schema < schema.VERSION else None
+            if older is not None and not lose:
+                raise Conflict(
+                    f"cannot go back to minipaas {target.version} just so: it does not know this registry. The copy"
+                    " from before the upgrade would come back, and what was accepted since would be lost",
+                    hint="to go back nevertheless: minipaas rollback --self --lose-changes",
+                    code="self.loses",
+                )
+            record = self._record(Kind.ROLLBACK, actor, origin, to_version=target.version, to_program=target.name)
+            self.story.begin(record)
+        except BaseException:
+            life.busy = ""
+            raise
+        self._hand_over(
+            Handover(
+                self.story, self._registry, (str(target.executable),), layout=here.layout, target=target, older=older
+            )
+        )
+        return record
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _go(self, target: Version, here: Installed, version: str) -> None:
+        """The rest of an upgrade, while its sender watches."""
+
+        async def rest() -> None:
+            try:
+                with self.story.step(f"try minipaas {version}"):
+                    facts = await try_out(target)
+                    _check(facts, version)
+                handover = Handover(
+                    self.story, self._registry, (str(target.executable),), layout=here.layout, target=target
+                )
+                self._hand_over(handover)
+            except MinipaasError as error:
+                if self._life is not None:
+                    self._life.busy = ""
+                self.story.end(State.FAILED, error.message)
+                await self._audit()
+
+        self._working = asyncio.create_task(rest(), name="upgrade")
+
+    def _hand_over(self, handover: Handover) -> None:
+        life = self._life
+        if life is None:
+            raise AssertionError("a hand-over without a life")
+        life.busy = ""
+        life.wish(handover)
+
+    def _free(self, what: str) -> Life:
+        life = self._life
+        if life is None:
+            raise AssertionError("asked before the life of this process has begun")
+        if life.busy:
+            raise Conflict(f"cannot {what}: {life.busy}", hint="see: minipaas upgrade --status", code="self.busy")
+        return life
+
+    def _installed(self, what: str) -> Installed:
+        if self._here is None:
+            raise Refused(
+                f"cannot {what}: this program was not laid out by minipaas install, so there is nowhere to put another",
+                hint="install it once, from its file: ./minipaas install",
+                code="self.not_installed",
+            )
+        return self._here
+
+    def _box(self) -> Control:
+        if self._control is None:
+            raise AssertionError("asked without a box")
+        return self._control
+
+    def _record(self, kind: Kind, actor: str, origin: str, *, to_version: str = "", to_program: str = "") -> Record:
+        return Record(
+            kind=kind,
+            actor=actor,
+            origin=origin,
+            began=time.time(),
+            from_version=own_version(),
+            from_program=self._here.version.name if self._here is not None else "",
+            from_schema=schema.VERSION,
+            to_version=to_version,
+            to_program=to_program,
+            trial=0.0 if kind is Kind.RELOAD else float(self._settings.trial),
+        )
+
+    def _name(self, verdict: Verdict) -> None:
+        with self.story.edit() as record:
+            record.to_version = verdict.release.version
+
+    @property
+    def _registry(self) -> Path:
+        return self._data / "registry.db"
+
+    def _command(self) -> tuple[str, ...]:
+        """The words that start this very program."""
+        return (str(self._here.version.executable),) if self._here is not None else program.command()
+
+    def _is(self, name: str) -> bool:
+        return name == (self._here.version.name if self._here is not None else "")
+
+
+def _check(facts: Facts, version: str) -> None:
+    if facts.version != version:
+        raise Refused(
+            f"cannot upgrade: the bundle says minipaas {version}, its program says {facts.version}",
+            hint="make the bundle again: minipaas bundle self",
+            code="self.version",
+        )
