@@ -108,7 +108,8 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 async def identify(request: web.Request, registry: Registry, sessions: Sessions, local: str) -> Caller:
-    """Who sends this request. `local`: `[api] local`. Raises Forbidden for a token that is not known."""
+    """Who sends this request. `local`: `[api] local`. Raises Forbidden for a token that is not known, ConnectionError
+    when nobody is there any more."""
     sock = request.transport.get_extra_info("socket") if request.transport is not None else None
     if sock is None:
         raise Forbidden("cannot answer: the connection is gone")
@@ -117,7 +118,10 @@ async def identify(request: web.Request, registry: Registry, sessions: Sessions,
         if caller.role is not None:
             return caller
     else:
-        peer, here = sock.getpeername()[0], sock.getsockname()[0]
+        try:
+            peer, here = sock.getpeername()[0], sock.getsockname()[0]
+        except OSError as gone:  # ENOTCONN
+            raise ConnectionResetError("the caller is gone") from gone
         near = _is_loopback(here) and _is_loopback(peer)
         caller = Caller(actor="anonymous", origin=f"tcp {peer}", role=None, near=near)
     secret, basic = _secret(request.headers)

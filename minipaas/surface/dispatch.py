@@ -70,8 +70,10 @@ def door(context: Context) -> Middleware:
                 origin = caller.origin if caller else f"tcp {request.remote}" if request.remote else "socket"
                 await context.refusals.note(actor, origin, request, error)
             return _answer(request, error)
-        except ConnectionError:
-            raise  # the client is gone: nobody is left to tell
+        except ConnectionError:  # the client is gone: nobody is left to tell, and the log is not theirs to fill
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=400)
         except Exception as error:
             return _answer(request, problems.unforeseen(error, f"{request.method} {request.path}"))
 

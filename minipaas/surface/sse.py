@@ -30,7 +30,8 @@ class EventStream:
     @classmethod
     @asynccontextmanager
     async def open(cls, call: Call) -> AsyncIterator[EventStream]:
-        """Begin to answer with events. A reader that goes away ends the block quietly."""
+        """Begin to answer with events. A reader that goes away ends the block quietly; for one that is gone already it
+        raises ConnectionError."""
         context = call.context
         most = context.limits.streams if call.caller.role is not None else context.limits.open_streams
         if context.streams >= most:
@@ -39,13 +40,17 @@ class EventStream:
             )
         context.streams += 1
         stream = cls(context)
+        begun = False
         try:
             await stream.response.prepare(call.request)
             await stream._write(b"retry: 1000\n\n")
+            begun = True
             yield stream
             await stream.response.write_eof()
-        except (ConnectionError, TimeoutError):
+        except (ConnectionError, TimeoutError) as gone:
             stream._break_off(call)
+            if not begun:
+                raise ConnectionResetError("the reader is gone") from gone
         except MinipaasError as error:
             if not stream.response.prepared:
                 raise

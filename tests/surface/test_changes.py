@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from pathlib import Path
 
 import aiohttp
@@ -236,3 +238,22 @@ async def test_what_instances_wrote_is_only_for_those_who_may_read_logs(box: Sma
                 told = msgspec.json.decode(await response.read(), type=ChangeDetail)
             assert ("hunter2" in told.change.reason, "hunter2" in told.steps[0].detail) == (sees, sees)
             assert told.change.reason.startswith("web broke")
+
+
+@pytest.mark.parametrize("token", [False, True])
+async def test_a_reader_that_is_gone_before_the_first_event_is_no_error_of_ours(
+    box: SmallBox, caplog: pytest.LogCaptureFixture, token: bool
+) -> None:
+    change = await accept(box.registry, release(1))
+    head = f"GET /api/v1/changes/{change.id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    if token:
+        secret = await box.registry.add_token("me", "read", 1.0, actor="test", origin="test")
+        head += f"Authorization: Bearer {secret}\r\n"
+    for _ in range(20):
+        with socket.create_connection(box.surface.addresses[0]) as reader:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reader.sendall(f"{head}\r\n".encode())
+        await asyncio.sleep(0.01)
+    async with await box.remote() as session, session.get("/healthz") as response:
+        assert response.status == 200
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
