@@ -6,6 +6,7 @@ idle     memory and CPU of `serve` and of Podman's service with 50 healthy insta
          10 s; a reconcile round with nothing to do for 200 instances
 start    `version`, `status` and `serve` (empty, and with 50 apps), from the start of the process: from the sources,
          as the program tree and as the one file
+page     the status page with 200 apps: first paint in Chromium, sizes, and what one open page costs `serve`
 size     what the binary weighs, and what each part of it costs: bytes, import time, resident memory
 """
 
@@ -17,13 +18,20 @@ import sys
 
 from benches.deploy import bench_deploy
 from benches.idle import bench_idle
+from benches.page import bench_page
 from benches.rows import show
 from benches.size import bench_size
 from benches.start import bench_start
 from kit.box import BoxError, terminate_cleanly
 from kit.podman import PodmanError
 
-BENCHES = {"deploy": (bench_deploy, 3), "idle": (bench_idle, 1), "start": (bench_start, 5), "size": (bench_size, 5)}
+BENCHES = {
+    "deploy": (bench_deploy, 3),
+    "idle": (bench_idle, 1),
+    "start": (bench_start, 5),
+    "size": (bench_size, 5),
+    "page": (bench_page, 7),
+}
 
 
 def main() -> int:

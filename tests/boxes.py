@@ -74,7 +74,14 @@ class RunningBox:
         self.surface = surface
         self.fake = fake
         self._tmp = tmp_path
+        self.actor, self.origin = "test", "test"
+        """Who all this is done by, and from where."""
         self._sequence = int(time.time())
+
+    @property
+    def directory(self) -> Path:
+        """Where its bundles are made."""
+        return self._tmp
 
     @property
     def url(self) -> str:
@@ -85,11 +92,11 @@ class RunningBox:
     async def token(self, role: str, name: str = "") -> str:
         """The secret of a new token."""
         return await self.control.registry.add_token(
-            name or f"{role}-{time.monotonic_ns()}", role, time.time(), actor="test", origin="test"
+            name or f"{role}-{time.monotonic_ns()}", role, time.time(), actor=self.actor, origin=self.origin
         )
 
     async def trust(self) -> None:
-        await self.control.add_root(default_trust()[1], actor="test", origin="test")
+        await self.control.add_root(default_trust()[1], actor=self.actor, origin=self.origin)
 
     async def deploy(
         self, text: str, *, services: tuple[str, ...] = ("web",), version: str = "1.0", app: str = "shop"
@@ -132,7 +139,7 @@ class RunningBox:
             for start in range(0, len(data), 1000):
                 yield data[start : start + 1000]
 
-        return await self.control.receive_bundle(chunks(), len(data), actor="test", origin="test")
+        return await self.control.receive_bundle(chunks(), len(data), actor=self.actor, origin=self.origin)
 
     async def ended(self, change: Change) -> Change:
         """The change when it has ended."""

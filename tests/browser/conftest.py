@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.boxes import RunningBox, running_box
 from tests.browser.fixtures import chromium, visit
-from tests.browser.scene import make_scene
+from tests.browser.scene import make_past, make_scene, settled
 from tests.fakepodman.server import FakePodman
 
 __all__ = ["chromium", "visit"]
@@ -40,6 +40,9 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
     """The box of `scene.py`, for tests that only look."""
     directory = tmp_path_factory.mktemp("scene")
     with FakePodman(directory) as fake:
+        async with running_box(fake, directory) as first:
+            await make_scene(first)
+        await make_past(directory / "data")  # it goes with apps that the box knows
         async with running_box(fake, directory) as one:
-            await make_scene(one)
+            await settled(one)
             yield one

@@ -8,10 +8,13 @@ import os
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import expect
 
 from tests.boxes import RunningBox
 from tests.browser.fixtures import Visit
-from tests.browser.visitor import PHONE
+from tests.browser.scene import toml
+from tests.browser.visitor import PHONE, Visitor
 
 WHERE = os.environ.get("MINIPAAS_SCREENSHOTS", "")
 PICTURES: dict[str, tuple[str, dict[str, object]]] = {
@@ -20,24 +23,54 @@ PICTURES: dict[str, tuple[str, dict[str, object]]] = {
     "overview-zh": ("/?lang=zh", {}),
     "overview-phone": ("/", {"viewport": PHONE}),
     "app": ("/apps/guestbook", {}),
-    "app-failed": ("/apps/shop", {}),
+    "app-failed-phone-dark": ("/apps/shop", {"viewport": PHONE, "color_scheme": "dark"}),
     "box": ("/box", {}),
-    "box-phone-dark": ("/box", {"viewport": PHONE, "color_scheme": "dark"}),
-    "box-zh": ("/box?lang=zh", {}),
-    "audit": ("/audit", {}),
+    "box-dark-zh": ("/box?lang=zh", {"color_scheme": "dark"}),
+    "audit": ("/audit?action=deploy", {}),
 }
+NARROW = {"width": 1000, "height": 640}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def secret(scene: RunningBox) -> str:
+    """One token for all pictures."""
+    if WHERE:
+        await asyncio.sleep(12)  # two samples, so that the pictures show what is used now
+    return await scene.token("admin", "laptop")
 
 
 @pytest.mark.parametrize("name", PICTURES)
-async def test_picture(scene: RunningBox, visit: Visit, name: str) -> None:
+async def test_picture(scene: RunningBox, visit: Visit, secret: str, name: str) -> None:
     path, options = PICTURES[name]
-    visitor = await visit(scene.url, **options)
-    await visitor.sign_in(await scene.token("admin"))
+    visitor = await visit(scene.url, **{"viewport": NARROW, **options})
+    await visitor.sign_in(secret)
     await visitor.open(path)
-    await visitor.page.wait_for_timeout(500)
-    picture = await visitor.page.screenshot(full_page=True)
-    assert picture.startswith(b"\x89PNG")
-    await asyncio.to_thread(keep, name, picture)
+    if path.startswith(("/apps", "/box")):
+        await expect(visitor.page.locator("#charts canvas").first).to_be_attached()
+    await asyncio.to_thread(keep, name, await whole(visitor))
+
+
+async def test_picture_of_an_upload(scene: RunningBox, visit: Visit, secret: str) -> None:
+    visitor = await visit(scene.url, viewport=NARROW)
+    await visitor.sign_in(secret)
+    await visitor.open("/upload")
+    text = toml("guestbook", "1.5.0", "Visitors leave a line", ("guestbook.local",), replicas=3)
+    path = scene.bundle(text, version="1.5.0", app="guestbook").rename(scene.directory / "guestbook-1.5.0.bundle")
+    await visitor.page.get_by_label("Choose bundles").set_input_files(path)
+    await expect(visitor.page.get_by_role("button", name="Deploy guestbook 1.5.0")).to_be_visible()
+    await visitor.page.locator("details").first.locator("summary").click()
+    await asyncio.to_thread(keep, "upload", await whole(visitor))
+    await visitor.page.get_by_role("button", name="Throw away").click()
+    await expect(visitor.page.get_by_text("Thrown away. Nothing was changed.")).to_be_visible()
+
+
+async def whole(visitor: Visitor) -> bytes:
+    """All of the page. The window grows to its height, because what nobody sees is not painted."""
+    page = visitor.page
+    height = await page.evaluate("document.documentElement.scrollHeight")
+    await page.set_viewport_size({"width": page.viewport_size["width"], "height": height})
+    await page.wait_for_timeout(300)
+    return await page.screenshot()
 
 
 def keep(name: str, picture: bytes) -> None:
