@@ -452,6 +452,7 @@ TABLE: tuple[Row, ...] = (
         handler=own.view,
         summary="Which minipaas serves, and how its last upgrade, return or reload went, step by step.",
         response=wire_self.SelfView,
+        errors=(404,),
     ),
     Row(
         method="PUT",
