@@ -9,7 +9,7 @@ from tests.browser.fixtures import Visit
 from tests.browser.scene import APPS
 from tests.browser.visitor import PHONE
 
-PAGES = ("/", "/apps/shop", "/apps/gateway", "/apps/sensors", "/box", "/sign-in")
+PAGES = ("/", "/apps/shop", "/apps/gateway", "/apps/sensors", "/box", "/upload", "/sign-in")
 SIGNED_IN = (*PAGES, "/audit", "/audit?result=maybe")
 
 

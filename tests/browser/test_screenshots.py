@@ -1,5 +1,5 @@
-"""The pictures of docs/screenshots. `scripts/test --screenshots` takes them anew; a usual run only proves that they can
-be taken, and leaves the files as they are."""
+"""The pictures of docs/screenshots. `scripts/test --screenshots` takes them anew; a usual run proves with two that they
+can be taken, and leaves the files as they are."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def secret(scene: RunningBox) -> str:
     return await scene.token("admin", "laptop")
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PICTURES if WHERE else ["app"])
 async def test_picture(scene: RunningBox, visit: Visit, secret: str, name: str) -> None:
     path, options = PICTURES[name]
     visitor = await visit(scene.url, **{"viewport": NARROW, **options})
