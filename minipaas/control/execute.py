@@ -49,6 +49,9 @@ PROOF_PATIENCE = 10.0
 PROOF_TIMEOUT = 5.0
 PROOF_PAUSE = 0.1
 LOG_LINES = 20
+LOG_PAUSES = (0.0, 0.2, 0.5)
+"""Seconds before each look at a log that is still empty: what a container said last may be written after its end is
+known."""
 NEVER_RAN = ("configured", "created", "initialized")
 """Podman's words for a container that was never started. One that can't be is no scene, and would be tried for ever."""
 SUPERSEDED = "superseded"
@@ -239,9 +242,13 @@ class Executor:
 
     async def _last_words(self, instance: str) -> list[str]:
         try:
-            return await self._engine.log_tail(instance, LOG_LINES)
+            for pause in LOG_PAUSES:
+                await asyncio.sleep(pause)
+                if lines := await self._engine.log_tail(instance, LOG_LINES):
+                    return lines
         except EngineError as error:
             return [f"(its log cannot be read: {error.message})"]
+        return []
 
     async def _finish(self, step: FinishChange) -> None:
         async with self._changing:
