@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
 import ssl
@@ -28,6 +27,7 @@ from minipaas.model.config import Config, TlsConfig, is_loopback, parse_listen
 from minipaas.model.errors import MinipaasError
 from minipaas.model.release import TrustedTime
 from minipaas.model.route import Route
+from minipaas.process import settle
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.surface.distribution import Distribution
@@ -48,8 +48,6 @@ DRAIN = 10.0
 """Seconds that requests under way may take when the box stops."""
 FIRST_LOOK = 2.0
 """Seconds that the first look and the first probes may delay the ingress, so that it opens with its routes in place."""
-DESCRIPTORS = 65536
-"""Descriptors that the box asks for, where it may have as many."""
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
 SOCKET = "minipaas.sock"
 DOORS = {"http": ("0.0.0.0:80", "0.0.0.0:8080"), "https": ("0.0.0.0:443", "0.0.0.0:8443")}
@@ -66,7 +64,7 @@ def serve(config: Config, data: Path) -> int:
     lock = DataLock(data, inheritance.lock)
     listeners = Listeners(inheritance.held)
     own = Own(data, config.upgrade)
-    _raise_descriptor_limit()
+    settle()
     becomes: Becomes | None = None
     try:
         if inheritance.channel is None and (before := own.crashed_in_trial()) is not None:
@@ -84,14 +82,6 @@ def serve(config: Config, data: Path) -> int:
     if becomes is not None:
         become(becomes)
     return 0
-
-
-def _raise_descriptor_limit() -> None:
-    """The usual soft limit of 1024 is for programs that use select(2); a proxy needs two descriptors a request."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(

@@ -27,6 +27,7 @@ from minipaas.model.change import Change
 from minipaas.model.config import Config
 from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
 from minipaas.model.observed import Observed
+from minipaas.process import give_back
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.telemetry.telemetry import Telemetry
@@ -294,6 +295,7 @@ class Control:
             except Exception:
                 # What cannot be collected costs space; to stop the box for it would cost more.
                 log.exception("cannot collect garbage")
+            await asyncio.to_thread(give_back)  # the work of a change leaves holes in the heap
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(COLLECT_EVERY):
                     await self._collect.wait()
