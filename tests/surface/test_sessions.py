@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import re
+import socket
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +21,7 @@ from tests.registry.made import release, serve
 from tests.surface.small import SmallBox, csrf_of, small_box
 
 BROWSER = {"Accept": "text/html"}
+NOBODY = 65534
 
 
 async def token(box: SmallBox, role: str, name: str = "ci") -> str:
@@ -208,6 +213,40 @@ async def test_a_link_has_the_role_of_who_made_it_and_ends_with_its_token(box: S
         await box.registry.revoke_token("ci", actor="test", origin="test", now=2.0)
         async with visitor.get("/api/v1/audit") as refused:
             assert refused.status == 401
+
+
+async def test_a_link_made_with_a_token_over_the_socket_ends_with_the_token_too(box: SmallBox) -> None:
+    secret = await token(box, "read")
+    reader, writer = await asyncio.open_connection(sock=connected_as(NOBODY, box.socket))
+    writer.write(
+        b"POST /api/v1/page-links HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer %b\r\nContent-Length: 0\r\n"
+        b"Connection: close\r\n\r\n" % secret.encode()
+    )
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 201"), answer
+    async with browser(box) as visitor:
+        async with visitor.get(json.loads(answer.partition(b"\r\n\r\n")[2])["path"]) as inside:
+            assert "token ci via page" in await inside.text()
+        await box.registry.revoke_token("ci", actor="test", origin="test", now=2.0)
+        async with visitor.get("/api/v1/audit") as refused:
+            assert refused.status == 401
+
+
+def connected_as(user: int, path: Path) -> socket.socket:
+    """A connection to the socket by another user (this one has to be root), who may reach it."""
+    path.chmod(0o666)
+    path.parent.chmod(0o711)
+    before, one = Path.cwd(), socket.socket(socket.AF_UNIX)
+    os.chdir(path.parent)  # so that only this directory has to be open to that user
+    os.seteuid(user)
+    try:
+        one.connect(path.name)
+    finally:
+        os.seteuid(0)
+        os.chdir(before)
+    one.setblocking(False)
+    return one
 
 
 @pytest.mark.parametrize("local", ["read", "deploy", "admin"])
