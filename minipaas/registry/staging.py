@@ -116,13 +116,14 @@ class Staging:
         try:
             for path in self._staged.values():
                 sync_file(path)
-            for digest, path in self._staged.items():
+            for digest, path in tuple(self._staged.items()):
                 place = self._place(digest)
                 if place.is_file():
                     path.unlink()
-                    continue
-                place.parent.mkdir(mode=0o700, exist_ok=True)
-                path.rename(place)
+                else:
+                    place.parent.mkdir(mode=0o700, exist_ok=True)
+                    path.rename(place)
+                del self._staged[digest]  # a held bundle may be published again after the disk had no room
             # Also where a blob was found: another upload may have put it there a moment ago, and not synced it yet.
             homes = {self._place(digest).parent for digest in self.relied_on}
             for directory in sorted(homes | {home.parent for home in homes}):
@@ -130,7 +131,6 @@ class Staging:
                     sync_directory(directory)
         except OSError as error:
             raise disk_failure(error, "publish the blobs of an upload") from error
-        self._staged.clear()
         self.published = True
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from minipaas.model.errors import MinipaasError
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.staging import Staging
 from tests.registry.made import digest, put_blob
@@ -73,6 +74,18 @@ def test_two_uploads_of_one_blob_do_not_disturb_each_other(store: BlobStore) -> 
         one.publish()
         two.publish()
     assert store.open(name).read() == b"shared"
+
+
+def test_what_could_not_be_published_whole_is_published_later(store: BlobStore) -> None:
+    with store.stage() as staging:
+        names = [stage(staging, "one"), stage(staging, "two")]
+        in_the_way = store.compressed(names[1]).parent
+        in_the_way.write_text("no directory")
+        with pytest.raises(MinipaasError):
+            staging.publish()
+        in_the_way.unlink()
+        staging.publish()
+    assert [store.open(name).read() for name in names] == [b"one", b"two"]
 
 
 def test_what_a_killed_minipaas_left_is_cleared_at_start(tmp_path: Path) -> None:
