@@ -57,7 +57,12 @@ def put_back(path: Path, schema: int) -> PutBack:
         shutil.copyfile(copy, fresh)
         fresh.chmod(0o600)
         sync_file(fresh)
-        _move(path, aside)
+        if _folded(path):
+            for suffix in ("", "-wal", "-shm"):
+                _aside(path, suffix).unlink(missing_ok=True)
+            aside.hardlink_to(path)  # so that the name is never without a registry: an empty one would be begun
+        else:
+            _move(path, aside)
         fresh.rename(path)
         sync_directory(path.parent)
     except OSError as error:
@@ -82,6 +87,19 @@ def forget(path: Path) -> None:
     """What was replaced the time before is of no use any more."""
     for suffix in ("", "-wal", "-shm"):
         _aside(path, suffix).unlink(missing_ok=True)
+
+
+def _folded(path: Path) -> bool:
+    """Take the log into the file, so that it is all there is; whether that was possible: it may be damaged."""
+    try:
+        db = sqlite3.connect(path)
+        try:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            db.close()  # the last one takes the log away
+    except sqlite3.Error:
+        return False
+    return not path.with_name(f"{path.name}-wal").exists()
 
 
 def _move(path: Path, target: Path) -> None:
