@@ -239,6 +239,7 @@ async def _service(
         volumes=tuple(spec.volumes) if spec else (),
         routes=_routes(call, name, spec, observed),
         instances=tuple(views),
+        pinned=spec is not None and spec.pinned,
     )
 
 

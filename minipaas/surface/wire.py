@@ -124,6 +124,8 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     routes: tuple[RouteView, ...]
     instances: tuple[InstanceView, ...]
     """Also those that no longer run and are kept."""
+    pinned: bool = False
+    """It holds a volume or a published port, so it runs once and cannot be scaled."""
 
 
 class ReleaseView(Struct, frozen=True, kw_only=True):

@@ -186,6 +186,18 @@ async def test_everybody_sees_what_they_may_do_and_else_why_not(
     assert ("with a token for" in text) == (role != "admin")
 
 
+async def test_a_service_that_runs_once_says_why_instead_of_a_stepper(box: SmallBox) -> None:
+    await a_shop(box)
+    async with browser(box) as visitor:
+        await sign_in(visitor, await token(box, "deploy"))
+        async with visitor.get("/apps/shop") as response:
+            text = await response.text()
+    assert 'id="replicas-web"' in text
+    assert 'id="replicas-db"' not in text
+    assert text.count("it cannot be scaled") == 1
+    assert "/apps/shop/restart?service=db" in text
+
+
 async def test_an_app_that_is_not_there_has_no_actions(box: SmallBox) -> None:
     async with browser(box) as visitor:
         await sign_in(visitor, await token(box, "admin"))
