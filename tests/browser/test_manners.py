@@ -21,6 +21,7 @@ async def test_nothing_keeps_people_out(scene: RunningBox, visit: Visit, scheme:
     visitor.expect("400")
     if scheme == "dark":
         await visitor.sign_in(await scene.token("admin"))
+        await visitor.open("/?lang=zh" if size == "phone" else "/")
     for path in SIGNED_IN if scheme == "dark" else PAGES:
         await visitor.open(path)
         assert await visitor.barriers() == [], path
