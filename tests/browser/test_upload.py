@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+import msgspec
 from playwright.async_api import Page, expect
 
 from minipaas.model.change import ChangeState
-from tests.boxes import RunningBox, toml
+from tests.boxes import RunningBox, config, running_box, toml
 from tests.browser.fixtures import Visit
 from tests.browser.visitor import Visitor
 from tests.bundle.builders import default_trust, make_bundle, make_trust
+from tests.fakepodman.server import FakePodman
 
 
 async def author(box: RunningBox, visit: Visit, role: str = "deploy") -> Visitor:
@@ -137,3 +139,19 @@ async def test_who_may_not_upload_sees_why_and_how(box: RunningBox, visit: Visit
     await visitor.open("/")
     await drop(visitor.page, box.bundle(toml()))
     await expect(visitor.page.get_by_role("dialog")).to_contain_text("You cannot upload bundles.")
+
+
+async def test_where_signatures_decide_anyone_here_may_upload(visit: Visit, tmp_path: Path) -> None:
+    with FakePodman(tmp_path) as fake:
+        settings = config(fake)
+        api = msgspec.structs.replace(settings.api, accept_signed_uploads=True)
+        async with running_box(fake, tmp_path, msgspec.structs.replace(settings, api=api)) as box:
+            await box.trust()
+            stranger = await visit(box.url)
+            await stranger.open("/upload")
+            page = stranger.page
+            await expect(page.locator("#upload")).to_contain_text("when its signature is good")
+            await page.get_by_label("Choose bundles").set_input_files(box.bundle(toml()))
+            await expect(page.get_by_text("shop 1.0 serves.")).to_be_visible()
+            [deploy] = [row for row in await box.control.registry.audit_log(9) if row.action == "deploy"]
+            assert deploy.actor.startswith("signature ")
