@@ -138,6 +138,7 @@ class HeldBundles:
         self._count()
         try:
             check_still_valid(hold.release, trusted_time(await self._registry.time_floor()))
+            await self._rehearse(hold.parcel)  # what would be refused publishes nothing
             self._intake.need_room(hold.release, hold.parcel.new)
             change = await self._intake.admit(hold.parcel, actor=actor, origin=origin)
         except BaseException as error:

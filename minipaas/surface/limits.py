@@ -21,6 +21,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Most event streams at once."""
     open_streams: int = 48
     """Beyond so many, only callers with a role get one: strangers must not keep an operator from following."""
+    kept_streams: int = 8
+    """The last of them are for administrators alone: no token for less can keep them from following."""
     heartbeat: float = 15.0
     """An event stream is never silent for longer."""
     news_gap: float = 0.5

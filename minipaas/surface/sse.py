@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from minipaas.model.errors import MinipaasError
 from minipaas.model.typed import to_json
+from minipaas.surface.access import Access
 from minipaas.surface.call import Call, Context
 
 log = logging.getLogger("minipaas.surface")
@@ -33,7 +34,7 @@ class EventStream:
         """Begin to answer with events. A reader that goes away ends the block quietly; for one that is gone already it
         raises ConnectionError."""
         context = call.context
-        most = context.limits.streams if call.caller.role is not None else context.limits.open_streams
+        most = _most(call)
         if context.streams >= most:
             raise MinipaasError(
                 f"cannot follow: {context.streams} others do already", hint="close some pages", code="api.busy"
@@ -83,3 +84,11 @@ class EventStream:
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(self._context.limits.write_wait):
             await self.response.write(data)
+
+
+def _most(call: Call) -> int:
+    """How many streams there may be before this caller gets none any more."""
+    limits = call.context.limits
+    if call.caller.may(Access.ADMIN):
+        return limits.streams
+    return limits.open_streams if call.caller.role is None else limits.streams - limits.kept_streams

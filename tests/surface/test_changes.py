@@ -191,6 +191,20 @@ async def test_strangers_leave_places_for_those_with_a_role(tmp_path: Path) -> N
             assert third.status == 200
 
 
+async def test_a_token_for_less_leaves_places_for_administrators(tmp_path: Path) -> None:
+    async with (
+        small_box(tmp_path, limits=Limits(streams=2, kept_streams=1)) as box,
+        await box.remote("read") as reader,
+        await box.remote("admin") as admin,
+        reader.get("/api/v1/events") as first,
+    ):
+        await next_event(first)
+        async with reader.get("/api/v1/events") as second:
+            assert second.status == 503
+        async with admin.get("/api/v1/events") as third:
+            assert third.status == 200
+
+
 async def test_news_come_when_there_are_some_and_not_again(tmp_path: Path) -> None:
     async with small_box(tmp_path, limits=Limits(news_gap=0.01)) as box, box.local() as session:
         async with session.get("/api/v1/events") as response:
