@@ -23,7 +23,7 @@ from minipaas.surface.access import Caller, check_csrf, check_host, check_site, 
 from minipaas.surface.call import Call, Context, check_path, decode, read_query
 from minipaas.surface.continuing import go_ahead, still_waits
 from minipaas.surface.limits import Limits
-from minipaas.surface.table import Row
+from minipaas.surface.rows.row import Row
 
 log = logging.getLogger("minipaas.surface")
 

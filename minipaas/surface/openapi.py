@@ -11,7 +11,8 @@ from msgspec import Struct
 from minipaas.author.version import own_version
 from minipaas.surface.access import Access
 from minipaas.surface.call import PATH_PATTERNS, Query
-from minipaas.surface.table import TABLE, Row
+from minipaas.surface.rows.row import Row
+from minipaas.surface.table import TABLE
 from minipaas.surface.wire import EndEvent, NewsEvent, ProblemBody, StepEvent
 
 _REF = "#/components/schemas/{name}"

@@ -7,7 +7,8 @@ import msgspec
 from minipaas.surface import problems
 from minipaas.surface.access import Access
 from minipaas.surface.openapi import errors_of, is_struct
-from minipaas.surface.table import TABLE, Row
+from minipaas.surface.rows.row import Row
+from minipaas.surface.table import TABLE
 from minipaas.surface.wire import EndEvent, NewsEvent, StepEvent
 
 _HEAD = """# The API

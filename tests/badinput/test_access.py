@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from minipaas.surface.access import Access
-from minipaas.surface.table import TABLE, Row
+from minipaas.surface.rows.row import Row
+from minipaas.surface.table import TABLE
 from tests.badinput.conftest import trust
 from tests.badinput.live import Answer, LiveBox, told
 from tests.badinput.shop import author, forge, fresh

@@ -16,7 +16,8 @@ from minipaas.model.config import ApiConfig, Config
 from minipaas.model.errors import Forbidden
 from minipaas.surface.access import Access, Caller, check_host, check_site, require
 from minipaas.surface.limits import Limits
-from minipaas.surface.table import TABLE, Row
+from minipaas.surface.rows.row import Row
+from minipaas.surface.table import TABLE
 from minipaas.surface.wire import Role
 from tests.registry.made import digest, release, serve
 from tests.surface.small import SmallBox, csrf_of, small_box

@@ -11,7 +11,8 @@ from minipaas.surface.access import Access
 from minipaas.surface.call import PATH_PATTERNS
 from minipaas.surface.openapi import document
 from minipaas.surface.reference import markdown
-from minipaas.surface.table import TABLE, Row
+from minipaas.surface.rows.row import Row
+from minipaas.surface.table import TABLE
 from minipaas.surface.wire import Healthz
 from tests.surface.small import SmallBox
 

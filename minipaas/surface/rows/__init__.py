@@ -1,0 +1,1 @@
+"""The rows of the API's table, a module a subject; `surface.table` puts them together."""
