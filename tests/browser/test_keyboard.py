@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, expect
+import asyncio
+
+from playwright.async_api import FileChooser, Page, expect
 
 from tests.boxes import RunningBox, toml
 from tests.browser.fixtures import Visit
+from tests.browser.visitor import PATIENCE
 
 MOST = 60
 """Presses of Tab until something must have been reached."""
@@ -58,11 +61,15 @@ async def test_signing_in_restarting_and_uploading(box: RunningBox, visit: Visit
     await page.keyboard.press("Enter")
     await expect(page.locator("#changes")).to_contain_text("Restart")
 
+    chosen: asyncio.Future[FileChooser] = asyncio.get_running_loop().create_future()
+    # Long before the key, so that the browser has heard of it; Playwright takes no built-in method.
+    page.once("filechooser", lambda one: chosen.set_result(one))  # noqa: PLW0108
     await visitor.open("/upload")
     await tab_to(page, "Choose bundles")
-    async with page.expect_file_chooser() as chooser:
-        await page.keyboard.press("Enter")
-    await (await chooser.value).set_files(box.bundle(toml(version="2.0"), version="2.0"))
+    await page.keyboard.press("Enter")
+    async with asyncio.timeout(PATIENCE / 1000):
+        chooser = await chosen
+    await chooser.set_files(box.bundle(toml(version="2.0"), version="2.0"))
     await expect(page.get_by_role("button", name="Deploy shop 2.0")).to_be_visible()
     await tab_to(page, "Deploy shop 2.0")
     await page.keyboard.press("Enter")
