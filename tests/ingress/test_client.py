@@ -380,3 +380,14 @@ def test_noise_gets_answers_or_an_end_and_leaves_nothing_behind(noise: list[byte
             assert town.ingress.counters().routes[0].in_flight == 0
 
     asyncio.run(session())
+
+
+async def test_an_instance_gets_the_trace_as_the_client_sent_it_and_none_that_it_did_not_send(town: Town) -> None:
+    server = await town.answer(OK)
+    parent = b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+    state = b"tracestate: congo=t61rcWkgMzE,rojo=00f067aa0ba902b7\r\n"
+    traced = GET.removesuffix(b"\r\n") + parent + state + b"\r\n"
+    await town.say(traced, LAST)
+    assert field(server.heads[0], "traceparent") == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert field(server.heads[0], "tracestate") == "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"
+    assert b"trace" not in server.heads[1].lower()
