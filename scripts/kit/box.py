@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -67,13 +68,15 @@ class Answer:
 
 
 def free_port(*preferred: int) -> int:
-    """The first preferred port that is free on every address of this host, else any free one."""
-    for port in (*preferred, 0):
+    """The first preferred port that is free on 127.0.0.1, else any free one below those that the kernel gives to
+    connections (ip(7), ip_local_port_range): one of those may be taken a moment later."""
+    below = range(12000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
+    for port in (*preferred, *random.SystemRandom().sample(below, 100)):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 sock.bind(("127.0.0.1", port))
-                return int(sock.getsockname()[1])
+                return port
     raise BoxError("there is no free port on 127.0.0.1")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kit.box import EXAMPLES, REPO, Author, Box, prepare
+from kit.box import EXAMPLES, REPO, Author, Box, free_port, prepare
 from kit.podman import PrivatePodman
 
 from tests.e2e.books import blocks, documents, script
@@ -26,9 +26,12 @@ def test_what_is_written_works(
 ) -> None:
     box = boxes()
     box.start()
+    mqtt = free_port(1883)
     if document.parent.parent == EXAMPLES:
         prepare(document.parent.name, workshop)  # what takes long is done once for all tests
         where = _copied(document.parent, tmp_path, author)
+        spec = where / "app.toml"
+        spec.write_text(spec.read_text().replace(":1883:", f":{mqtt}:"))
         box.cli("trust", "add", author.root)
     else:
         where = tmp_path
@@ -41,7 +44,7 @@ def test_what_is_written_works(
     )
     # the documents name the usual ports and places; this box has its own
     usual = {":8080/": f":{box.ingress}/", ":7070": f":{box.page}", "/var/lib/minipaas/": f"{box.data}/"}
-    usual |= {"/tmp/": f"{tmp_path}/", "/backup/": f"{tmp_path}/"}
+    usual |= {"/tmp/": f"{tmp_path}/", "/backup/": f"{tmp_path}/", "mosquitto_pub ": f"mosquitto_pub -p {mqtt} "}
     typed = re.sub("|".join(usual), lambda found: usual[found[0]], f"set -e\n{script(document)}")
     ran = subprocess.run(
         ["bash", "-c", typed],
