@@ -124,8 +124,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-# after an upgrade another process is the main one
-NotifyAccess=all
+NotifyAccess=main
 ExecStart={command}
 # certificates are loaded again; config.toml is not
 ExecReload=/bin/kill -HUP $MAINPID

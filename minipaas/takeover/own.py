@@ -213,10 +213,7 @@ class Own:
             with self.story.edit() as record:
                 record.to_program = target.name
         except BaseException as error:
-            life.busy = ""
-            reason = error.message if isinstance(error, MinipaasError) else f"it broke off: {type(error).__name__}"
-            self.story.end(State.FAILED, reason)
-            await self._audit()
+            await self._gave_up(error)
             raise
         self._go(target, here, verdict.release.version)
         return record
@@ -269,13 +266,24 @@ class Own:
                     self.story, self._registry, (str(target.executable),), layout=here.layout, target=target
                 )
                 self._hand_over(handover)
-            except MinipaasError as error:
-                if self._life is not None:
-                    self._life.busy = ""
-                self.story.end(State.FAILED, error.message)
-                await self._audit()
+            except Exception as error:
+                await self._gave_up(error)
 
         self._working = asyncio.create_task(rest(), name="upgrade")
+
+    async def _gave_up(self, error: BaseException) -> None:
+        """An upgrade ends before its hand-over, whatever the reason; another one can begin. Raises nothing of its own:
+        a full disk must not hide what went wrong."""
+        if self._life is not None:
+            self._life.busy = ""
+        reason = error.message if isinstance(error, MinipaasError) else f"it broke off: {type(error).__name__}"
+        if not isinstance(error, MinipaasError | asyncio.CancelledError):
+            log.error("an upgrade broke off", exc_info=error)
+        try:
+            self.story.end(State.FAILED, reason)
+            await self._audit()
+        except (MinipaasError, OSError) as trouble:
+            log.error("cannot write down that an upgrade failed (%s): %s", reason, trouble)
 
     def _hand_over(self, handover: Handover) -> None:
         life = self._life

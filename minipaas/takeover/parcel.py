@@ -82,6 +82,8 @@ class Parcel:
             self._unpack(release, self._blob(manifest.layers[0].digest), tree)
         except tarfile.TarError as error:
             raise self._broken(release, str(error)) from None
+        except FileExistsError as error:
+            raise self._broken(release, f"{Path(error.filename).name[:80]!r} is in it twice") from None
         except OSError as error:
             raise disk_failure(error, f"unpack minipaas {release.version}") from error
         if not (tree / PROGRAM).is_file():
@@ -98,8 +100,12 @@ class Parcel:
 
     def _unpack(self, release: Release, layer: Path, tree: Path) -> None:
         with tarfile.open(layer, "r:", errorlevel=2) as tar:
+            room = self._size
             for count, member in enumerate(tar):
                 name = PurePosixPath(member.name)
+                room -= member.size
+                if member.issparse() or room < 0:
+                    raise self._broken(release, f"{member.name[:80]!r} is larger than it says")
                 if name.is_absolute() or ".." in name.parts or count >= limits.FILES:
                     raise self._broken(release, f"{member.name[:80]!r} leads out of it")
                 path = tree / name
