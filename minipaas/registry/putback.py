@@ -8,6 +8,7 @@ nobody has the registry open.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
 from pathlib import Path
@@ -18,7 +19,20 @@ from minipaas.model.errors import Missing
 from minipaas.registry.database import sync_directory, sync_file
 from minipaas.registry.failures import disk_failure, registry_failure, safety_copies
 
+log = logging.getLogger(__name__)
+
 ASIDE = "newer"
+_GUARDS = (
+    "INSERT INTO main.root (version, body, added) SELECT version, body, added FROM newer.root"
+    " WHERE version > (SELECT coalesce(max(version), 0) FROM main.root) ORDER BY version",
+    "UPDATE main.floor SET epoch = other.epoch, sequence = other.sequence, min_sequence = other.min_sequence"
+    " FROM newer.floor AS other WHERE other.app = main.floor.app AND other.epoch > main.floor.epoch",
+    "UPDATE main.floor SET min_sequence = other.min_sequence FROM newer.floor AS other WHERE other.app = main.floor.app"
+    " AND other.epoch = main.floor.epoch AND other.min_sequence > main.floor.min_sequence",
+    "UPDATE main.box SET value = other.value FROM newer.box AS other WHERE main.box.key = 'time_floor'"
+    " AND other.key = 'time_floor' AND CAST(other.value AS INTEGER) > CAST(main.box.value AS INTEGER)",
+)
+"""Of tables that every schema so far has had in this shape."""
 
 
 class PutBack(Struct, frozen=True):
@@ -53,11 +67,14 @@ def put_back(path: Path, schema: int) -> PutBack:
             code="registry.no_copy",
         )
     fresh, aside = path.with_name(f"{path.name}.back"), _aside(path)
+    folded = _folded(path)
     try:
         shutil.copyfile(copy, fresh)
         fresh.chmod(0o600)
+        if folded:
+            _keep_guards(path, fresh)
         sync_file(fresh)
-        if _folded(path):
+        if folded:
             for suffix in ("", "-wal", "-shm"):
                 _aside(path, suffix).unlink(missing_ok=True)
             aside.hardlink_to(path)  # so that the name is never without a registry: an empty one would be begun
@@ -68,6 +85,23 @@ def put_back(path: Path, schema: int) -> PutBack:
     except OSError as error:
         raise disk_failure(error, f"put the registry back from {copy}") from error
     return PutBack(schema, copy.stat().st_mtime)
+
+
+def _keep_guards(newer: Path, fresh: Path) -> None:
+    """What protects a box only rises, also when it goes back: trust roots, how low an app may be rolled back, the
+    earliest possible time. What was accepted since the copy may be sent again, so the sequence of an app goes back,
+    unless a new root has outdated it. A registry that cannot be read gives nothing."""
+    db = sqlite3.connect(fresh, isolation_level=None)
+    try:
+        db.execute("ATTACH ? AS newer", (str(newer),))
+        db.execute("BEGIN IMMEDIATE")
+        for statement in _GUARDS:
+            db.execute(statement)
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        log.warning("what was trusted since cannot be taken over: %s", error)
+    finally:
+        db.close()  # what is not committed is undone
 
 
 def bring_forward(path: Path) -> bool:

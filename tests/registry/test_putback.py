@@ -7,8 +7,14 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from minipaas.model.release import Floor
 from minipaas.registry import putback
 from minipaas.registry.failures import safety_copies
+from minipaas.registry.registry import Registry
+from minipaas.registry.schema import VERSION
+from tests.registry.made import release, serve
+
+ROOTS = (b'{"signed": {"version": 1}}', b'{"signed": {"version": 2}}')
 
 
 def with_schema(path: Path, number: int) -> None:
@@ -47,3 +53,43 @@ def test_there_is_a_registry_at_every_instant_and_the_newer_one_can_come_again(t
     assert putback.schema_of(path) == 2
     assert looked
     assert all(looked)
+
+
+async def test_what_protects_the_box_does_not_go_back(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    registry = Registry.open(path)
+    await registry.add_roots([(1, ROOTS[0])], "test", "test")
+    await serve(registry, release(1, "shop"))
+    await serve(registry, release(1, "till"))
+    await registry.close()
+    shutil.copyfile(path, tmp_path / f"registry.db.{VERSION}.copy")
+
+    registry = Registry.open(path)
+    await registry.add_roots([(2, ROOTS[1])], "test", "test")
+    await serve(registry, release(5, "shop", min_sequence=4, issued=1_800_000_000))
+    await serve(registry, release(2, "till", epoch=2))
+    await registry.close()
+
+    putback.put_back(path, VERSION)
+    back = Registry.open(path)
+    assert await back.roots() == ROOTS
+    assert await back.floors() == {
+        "shop": Floor(epoch=1, sequence=1, min_sequence=4),  # 5 may be sent again, 3 may not
+        "till": Floor(epoch=2, sequence=2, min_sequence=0),
+    }
+    assert await back.time_floor() == 1_800_000_000
+    assert [row.release.sequence for row in await back.releases("shop")] == [1]
+    await back.close()
+
+
+async def test_a_registry_that_cannot_be_read_does_not_keep_the_older_one_away(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    registry = Registry.open(path)
+    await serve(registry, release(1))
+    await registry.close()
+    shutil.copyfile(path, tmp_path / f"registry.db.{VERSION}.copy")
+    path.write_bytes(b"no registry any more")
+    putback.put_back(path, VERSION)
+    back = Registry.open(path)
+    assert [app.app for app in (await back.desired()).apps] == ["shop"]
+    await back.close()
