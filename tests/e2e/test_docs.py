@@ -26,7 +26,7 @@ def test_what_is_written_works(
 ) -> None:
     box = boxes()
     box.start()
-    mqtt = free_port(1883)
+    mqtt = free_port()
     if document.parent.parent == EXAMPLES:
         prepare(document.parent.name, workshop)  # what takes long is done once for all tests
         where = _copied(document.parent, tmp_path, author)

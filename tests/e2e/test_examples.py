@@ -49,7 +49,7 @@ def _entries(box: Box, host: str) -> list[dict[str, object]]:
 def test_iot(box: Box, author: Author, workshop: PrivatePodman) -> None:
     """MQTT goes in on the published port, a Node-RED flow keeps it, HTTP shows it, and the editor's socket is alive."""
     source = prepare("iot", workshop)
-    port = free_port(1883)
+    port = free_port()
     copy = workshop.directory / "iot"
     copy.mkdir()
     spec = tomllib.loads((source / "app.toml").read_text())
