@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Protocol, assert_never
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from minipaas.engine.hook import hook_name
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.change import Change, ChangeKind, ChangeState
 from minipaas.model.errors import Conflict, Deadline, EngineDown, EngineError, MinipaasError, NoSpace
+from minipaas.model.observed import Instance, InstanceState
 from minipaas.model.route import RouteEntry
 from minipaas.model.steps import (
     Drain,
@@ -240,13 +242,18 @@ class Executor:
             if change.state is not ChangeState.REVERTING:  # both lanes may have met the end of the rollout
                 await self._registry.save_change(advance(change, Event.BROKE, time.time(), reason))
 
-    async def _last_words(self, instance: str) -> list[str]:
+    async def _last_words(self, culprit: str) -> list[str]:
+        """What the culprit wrote last. Podman may have lost that of one that ended within milliseconds; then those that
+        died of the same before it are asked."""
         try:
             for pause in LOG_PAUSES:
                 await asyncio.sleep(pause)
-                if lines := await self._engine.log_tail(instance, LOG_LINES):
+                if lines := await self._engine.log_tail(culprit, LOG_LINES):
                     return lines
-        except EngineError as error:
+            for one in _like(culprit, (await self._engine.observe()).instances):
+                if lines := await self._engine.log_tail(one.id, LOG_LINES):
+                    return lines
+        except MinipaasError as error:
             return [f"(its log cannot be read: {error.message})"]
         return []
 
@@ -266,3 +273,14 @@ class Executor:
             await self._registry.save_change(ended, serving=change.target, good=change.target)
         else:
             await self._registry.save_change(ended, serving=change.fallback)
+
+
+def _like(culprit: str, instances: Sequence[Instance]) -> list[Instance]:
+    """The other instances of the same making that have ended, the newest first."""
+    kind = next(((one.app, one.service, one.fingerprint) for one in instances if one.id == culprit), None)
+    same = [
+        one
+        for one in instances
+        if one.id != culprit and one.state is InstanceState.EXITED and (one.app, one.service, one.fingerprint) == kind
+    ]
+    return sorted(same, key=lambda one: one.created, reverse=True)

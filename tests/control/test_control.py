@@ -11,6 +11,7 @@ from minipaas.model.change import ChangeState
 from minipaas.model.errors import Conflict, MinipaasError, Missing, Refused
 from tests.boxes import RunningBox, config, running_box, toml
 from tests.bundle.builders import make_bundle
+from tests.fakepodman.behaviour import Behaviour
 from tests.fakepodman.server import FakePodman
 
 
@@ -285,3 +286,12 @@ async def test_volumes_that_a_removal_kept_can_be_deleted_later(started: Running
     assert (await started.control.registry.desired()).apps == ()
     with pytest.raises(Missing):
         await started.control.remove("shop", purge=True, **who)
+
+
+async def test_when_the_last_words_of_one_are_lost_those_of_another_attempt_tell_why(started: RunningBox) -> None:
+    await started.deploy(toml())
+    started.fake.behave(Behaviour(exit_code=3, lifetime=0.0, output=()), name="minipaas-shop-web-1-4")
+    change = await started.deploy(toml(version="2.0", fake="exit_code=3"), version="2.0")
+    first, *rest = change.reason.splitlines()
+    assert first == "web #1 exited with code 3 (attempt 3) before the switch"
+    assert rest == ["started"]

@@ -33,8 +33,7 @@ CASES = {
         {"web": {"command": ["sh", "-c", "sleep 1000"]}, "rollout": {"deadline": "5s"}},
         ["was not ready within 5s"],
     ),
-    # what the container's first process says of it may be lost by conmon: it ends within milliseconds
-    "no such command": ({"web": {"command": ["no-such-program"]}}, ["exited with code 1"]),
+    "no such command": ({"web": {"command": ["no-such-program"]}}, ["exited with code 1", "No such file or directory"]),
 }
 
 
