@@ -145,13 +145,13 @@ class Exchange(asyncio.Protocol):
             self._try(pool, False)
 
     def _try(self, pool: Pool, fresh: bool) -> None:
-        """Send the request to an instance; over a new connection when `fresh`, or when a stale one would do harm."""
+        """Send the request to an instance; over a new connection when `fresh`, or when a kept one could do harm."""
         pool.in_flight += 1
         self._pool = pool
         self._tries += 1
         idle = pool.idle
         core = self.core
-        if idle and not fresh and (self.request.repeatable or core.now - idle[-1].since <= core.limits.fresh):
+        if idle and not fresh and (self.request.repeatable or pool.safe(core.now)):
             self._send(idle.pop())
         else:
             self.state = CONNECT

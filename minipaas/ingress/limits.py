@@ -59,6 +59,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     fresh: float = 1.0
     """A request that must not be sent twice only goes over a kept-alive connection used within this time:
     an older one may be closing at the other end just now."""
+    settled: float = 0.5
+    """...and, where the instance has not been seen to keep connections, one that has stayed open for this long."""
     shun: float = 1.0
     """An instance that refused a connection is asked last for this long."""
     linger: float = 3.0

@@ -261,6 +261,8 @@ class Upstream(asyncio.Protocol):
         self.client = None
         self.served += 1
         pool = self.pool
+        if self.served > 1:
+            pool.lasting = True
         answer = self._answer
         if (
             clean

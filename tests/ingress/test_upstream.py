@@ -293,6 +293,41 @@ async def test_what_must_not_be_sent_twice_is_not_sent_over_an_old_connection(me
         writer.close()
 
 
+async def test_what_must_not_be_sent_twice_waits_for_proof_that_connections_last(town: Town) -> None:
+    """An instance that closes after every answer without saying so never costs a POST; one that keeps its connections
+    is soon given POSTs over them."""
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(2)
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+    await town.serve(closing)
+    reader, writer = await town.connect()
+    for _ in range(20):
+        writer.write(post)
+        assert status((await read_answer(reader))[0]) == 200
+    keeping = await town.answer(OK)
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    reused = False
+    while not reused and asyncio.get_running_loop().time() < deadline:
+        before = keeping.connections
+        writer.write(post)
+        assert status((await read_answer(reader))[0]) == 200
+        reused = keeping.connections == before
+        await asyncio.sleep(0.05)
+    assert reused
+    before = keeping.connections
+    for _ in range(20):
+        writer.write(post)
+        assert status((await read_answer(reader))[0]) == 200
+    assert keeping.connections == before
+    writer.close()
+
+
 async def test_a_request_that_may_have_been_read_is_not_repeated(town: Town) -> None:
     seen = []
 
