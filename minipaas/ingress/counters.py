@@ -38,8 +38,8 @@ class Tally:
         self.buckets[int(seconds * _UNITS).bit_length()] += 1
 
 
-def picture(route: Route, app: str, service: str, tally: Tally) -> RouteCounters:
-    """A tally, frozen."""
+def picture(route: Route, app: str, service: str, tally: Tally, **now: int) -> RouteCounters:
+    """A tally, frozen; with what is true `now`, by field."""
     return RouteCounters(
         route=route,
         app=app,
@@ -51,4 +51,5 @@ def picture(route: Route, app: str, service: str, tally: Tally) -> RouteCounters
         codes=tuple(sorted(tally.codes.items())),
         buckets=(*tally.buckets[:_LAST], sum(tally.buckets[_LAST:])),
         seconds=tally.seconds,
+        **now,
     )

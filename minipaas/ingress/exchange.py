@@ -218,7 +218,7 @@ class Exchange(asyncio.Protocol):
         pool, target = self._pool, self._target
         if pool is None or target is None:
             raise AssertionError("connected for nobody")
-        pool.shunned = self.core.now + self.core.limits.shun
+        pool.set_aside(self.core.now)
         self._again(fault)
 
     def lost(self, upstream: Upstream, waiting: bool) -> None:
@@ -228,10 +228,14 @@ class Exchange(asyncio.Protocol):
             self._close()
         elif not waiting:
             self._cut_off()
-        elif upstream.spoke or not self.request.repeatable:
-            self._page(pages.RESET)
         else:
-            self._again(pages.RESET, stale=upstream.served > 0)
+            stale = upstream.served > 0
+            if self._pool is not None and not stale and not upstream.spoke:
+                self._pool.set_aside(self.core.now)
+            if upstream.spoke or not self.request.repeatable:
+                self._page(pages.RESET)
+            else:
+                self._again(pages.RESET, stale=stale)
 
     def _again(self, fault: Fault, stale: bool = False) -> None:
         """Try another instance; the same one over a new connection when it was only the old connection that ended."""
@@ -257,6 +261,8 @@ class Exchange(asyncio.Protocol):
         core = self.core
         if self._target is not None:
             self._target.tally.answered(status, _now() - self._begun)
+        if self._pool is not None and self._pool.failures:
+            self._pool.recovered()
         self.state = ANSWER
         self.since = core.now
         self._keep = keep = self.request.keep and not self.left and not core.closing

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from minipaas.ingress.client import Client
 from minipaas.ingress.core import Core, Moved
-from minipaas.ingress.counters import Tally, picture
+from minipaas.ingress.counters import Tally
 from minipaas.ingress.limits import Limits, connections_allowed
 from minipaas.ingress.listen import bind
 from minipaas.ingress.proof import ProofResult, ask, blind
@@ -144,7 +144,7 @@ class Ingress:
             turned_away=core.turned_away,
             refused=core.refused,
             unrouted=core.unrouted,
-            routes=tuple(picture(t.entry.route, t.entry.app, t.entry.service, t.tally) for t in core.table.targets),
+            routes=tuple(t.picture() for t in core.table.targets),
             instances={pool.backend.instance: pool.in_flight for pool in core.pools.values()},
         )
 

@@ -61,8 +61,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     an older one may be closing at the other end just now."""
     settled: float = 0.5
     """...and, where the instance has not been seen to keep connections, one that has stayed open for this long."""
-    shun: float = 1.0
-    """An instance that refused a connection is asked last for this long."""
+    aside: float = 1.0
+    """An instance that refused, or broke off before its answer, is asked last for this long, and twice as long after
+    each failed trial..."""
+    aside_most: float = 30.0
+    """...up to this."""
     linger: float = 3.0
     """After a refusal: so long is input read and dropped, so that the answer arrives before the connection ends."""
     tick: float = 0.5

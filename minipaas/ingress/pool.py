@@ -1,4 +1,4 @@
-"""The connections to one instance, and how many requests it has in hand."""
+"""The connections to one instance, how many requests it has in hand, and whether it is set aside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 class Pool:
     """One instance. `retired`: no route names it (any more); its connections end with the request they carry."""
 
-    __slots__ = ("_waiters", "backend", "core", "idle", "in_flight", "lasting", "retired", "shunned", "tunnels")
+    __slots__ = (
+        "_trial",
+        "_waiters",
+        "aside",
+        "backend",
+        "core",
+        "failures",
+        "idle",
+        "in_flight",
+        "lasting",
+        "retired",
+        "tunnels",
+    )
 
     def __init__(self, core: Core, backend: Backend) -> None:
         self.core = core
@@ -27,8 +39,12 @@ class Pool:
         self.lasting = False
         """It has answered twice over one connection: when it leaves one open, it means to read another request."""
         self.retired = True
-        self.shunned = 0.0
-        """Until then others are asked first: it has just refused a connection."""
+        self.failures = 0
+        """How often in a row it was set aside. It is back with the first answer."""
+        self.aside = 0.0
+        """Until then others are asked first."""
+        self._trial = False
+        """A request tries it now, after its time aside."""
         self.tunnels: set[Exchange] = set()
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -44,6 +60,28 @@ class Pool:
             return False
         idle.append(idle.pop(0))
         return True
+
+    def set_aside(self, now: float) -> None:
+        """It refused or broke off before a byte of an answer: others are asked first, for a time that doubles with each
+        failed trial. What fails at the same moment counts once."""
+        if self._trial or now >= self.aside:
+            limits = self.core.limits
+            self.failures += 1
+            self._trial = False
+            self.aside = now + min(limits.aside_most, limits.aside * 2 ** min(self.failures - 1, 30))
+
+    def chosen(self, now: float) -> None:
+        """It is asked although it had failed. If its time aside is over, this is the trial; until its end, or for as
+        long as connecting may take, the others still go first."""
+        if now >= self.aside:
+            self._trial = True
+            self.aside = now + self.core.limits.connect
+
+    def recovered(self) -> None:
+        """It answers."""
+        self.failures = 0
+        self.aside = 0.0
+        self._trial = False
 
     def leave(self) -> None:
         """One request less."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minipaas.ingress.counters import Tally
+from minipaas.ingress.counters import Tally, picture
 from minipaas.ingress.pool import Pool
 from minipaas.model.route import RouteEntry
+from minipaas.model.traffic import RouteCounters
 
 
 class Target:
@@ -28,7 +29,7 @@ class Target:
         self._turn = 0
 
     def pick(self, now: float, tried: tuple[Pool, ...] = ()) -> Pool | None:
-        """The pool with the fewest requests in hand, ties in turn; one that just refused comes last."""
+        """The pool with the fewest requests in hand, ties in turn; those set aside come last, and do come."""
         pools = self.pools
         count = len(pools)
         if count == 1:
@@ -39,12 +40,22 @@ class Target:
         for offset in range(count):
             index = (turn + offset) % count
             pool = pools[index]
-            load = pool.in_flight if pool.shunned <= now else pool.in_flight + 1_000_000
+            load = pool.in_flight
+            if pool.failures and pool.aside > now:
+                load += 1_000_000
             if (best is None or load < fewest) and pool not in tried:
                 best, fewest, self._turn = pool, load, index + 1
                 if not load:
                     break
+        if best is not None and best.failures:
+            best.chosen(now)
         return best
+
+    def picture(self) -> RouteCounters:
+        """All counts at this instant."""
+        entry = self.entry
+        aside = sum(pool.failures > 0 for pool in self.pools)
+        return picture(entry.route, entry.app, entry.service, self.tally, set_aside=aside)
 
 
 _Prefixes = tuple[tuple[bytes, bytes, Target], ...]

@@ -31,6 +31,8 @@ class RouteCounters(Struct, frozen=True, kw_only=True, order=True):
     """Answers by the time from the whole head of the request to the head of the answer, see `BOUNDS`."""
     seconds: float
     """The sum of these times."""
+    set_aside: int = 0
+    """Instances that others are asked before now: they refused, or broke off before an answer."""
 
     @property
     def answers(self) -> tuple[int, int, int, int, int]:

@@ -192,6 +192,12 @@ def _ingress(counters: IngressCounters) -> Iterator[Metric]:
     yield _counter(
         "ingress_broken", "Answers that ended before their end.", _ROUTE, [(ls, r.broken) for ls, r in routes]
     )
+    yield _gauge(
+        "ingress_instances_set_aside",
+        "Instances asked last: they refused, or broke off before an answer.",
+        _ROUTE,
+        [(ls, r.set_aside) for ls, r in routes],
+    )
     histogram = HistogramMetricFamily(
         "minipaas_ingress_request_duration_seconds",
         "From the whole head of a request to the head of its answer.",

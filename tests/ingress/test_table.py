@@ -82,11 +82,21 @@ def test_the_least_busy_answers_and_equals_take_turns(loads: list[int], order: s
 def test_one_that_refused_is_asked_last_for_a_while() -> None:
     made = core(entry("*", Backend("a", "127.0.0.1", 1), Backend("b", "127.0.0.1", 2)))
     (target,) = made.table.targets
-    target.pools[0].shunned = 10.0
-    target.pools[1].in_flight = 7
-    assert target.pick(5.0) is target.pools[1]
-    assert target.pick(5.0, (target.pools[1],)) is target.pools[0]
-    assert target.pick(11.0) is target.pools[0]
+    refused, busy = target.pools
+    refused.set_aside(5.0)
+    busy.in_flight = 7
+    assert target.pick(5.5) is busy
+    assert target.pick(5.5, (busy,)) is refused, "rather than nobody"
+    assert target.pick(6.5) is refused, "its time is over"
+    assert target.pick(6.5) is busy, "one request tries it, not all that come"
+
+
+def test_all_that_were_set_aside_are_still_asked() -> None:
+    made = core(entry("*", Backend("a", "127.0.0.1", 1), Backend("b", "127.0.0.1", 2)))
+    (target,) = made.table.targets
+    for pool in target.pools:
+        pool.set_aside(5.0)
+    assert {target.pick(5.0), target.pick(5.0)} == set(target.pools)
 
 
 def test_counts_survive_a_swap_and_end_with_the_route() -> None:
