@@ -22,8 +22,9 @@ from minipaas.engine.socket import OwnService, find_socket
 from minipaas.ingress.ingress import Ingress, TlsDoor
 from minipaas.ingress.limits import Limits as IngressLimits
 from minipaas.ingress.listen import bind
+from minipaas.ingress.origin import Proxies
 from minipaas.model.certificate import normal_name
-from minipaas.model.config import Config, TlsConfig, is_loopback, parse_listen
+from minipaas.model.config import Config, TlsConfig, is_loopback, parse_listen, parse_network
 from minipaas.model.errors import MinipaasError
 from minipaas.model.release import TrustedTime
 from minipaas.model.route import Route
@@ -189,7 +190,10 @@ async def box(
             stack.callback(keeping.cancel)
         await control.first_look(patience)
         await ingress.start(
-            (), ready=_doors(listeners, "http", config.ingress.http), tls=_tls_door(listeners, config, certificates)
+            (),
+            ready=_doors(listeners, "http", config.ingress.http),
+            tls=_tls_door(listeners, config, certificates),
+            proxies=Proxies([parse_network(one) for one in config.ingress.trusted_proxies]),
         )
         surface = Surface()
         stack.push_async_callback(surface.close)

@@ -29,6 +29,7 @@ from minipaas.ingress.states import (
 
 if TYPE_CHECKING:
     from minipaas.ingress.core import Core
+    from minipaas.ingress.origin import Origin
     from minipaas.ingress.table import Target
 
 _REMEMBERED = 4 * 1024
@@ -42,8 +43,8 @@ class Client(Exchange):
 
     def __init__(self, core: Core, pin: Target | None = None, *, secure: bool = False) -> None:
         super().__init__(core, pin, secure=secure)
-        self._origin = b""
-        """The X-Forwarded-* lines that say who the client is."""
+        self._origin: Origin
+        """Who is at the other end."""
         self._raw = b""
         """The last request's head as it came; the next one is often the same."""
         self._scanned = 0
@@ -59,8 +60,7 @@ class Client(Exchange):
         self.since = core.now
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else "127.0.0.1"
-        scheme = b"https" if self.secure else b"http"
-        self._origin = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), scheme)
+        self._origin = core.proxies.origin(address, self.secure)
         if not room:
             self._refuse(pages.FULL)
 

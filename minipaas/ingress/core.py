@@ -17,6 +17,7 @@ from minipaas.ingress.client import Client
 from minipaas.ingress.counters import Tally
 from minipaas.ingress.exchange import Exchange
 from minipaas.ingress.limits import Limits
+from minipaas.ingress.origin import NOBODY
 from minipaas.ingress.pool import Pool
 from minipaas.ingress.states import IDLE, patience_of
 from minipaas.ingress.table import RouteTable, Target
@@ -50,6 +51,8 @@ class Core:
         self.accepted = self.turned_away = self.refused = self.unrouted = 0
         self.moved: Moved | None = None
         """Where clients without TLS are sent."""
+        self.proxies = NOBODY
+        """Who may speak for others."""
         self.hsts = b""
         """The Strict-Transport-Security line for answers over TLS."""
         self.loop: asyncio.AbstractEventLoop

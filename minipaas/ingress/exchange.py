@@ -135,7 +135,7 @@ class Exchange(asyncio.Protocol):
         self._tried = ()
         if request.length:
             self._body = ChunkedBody() if request.length == CHUNKED else None
-        if target.moved and not self.secure and not request.path.startswith(_CHALLENGE):
+        if target.moved and not request.secure and not request.path.startswith(_CHALLENGE):
             self._page(pages.MOVED, core.location(request))
             return
         pool = target.pick(core.now)

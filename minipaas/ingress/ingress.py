@@ -18,6 +18,7 @@ from minipaas.ingress.core import Core, Moved
 from minipaas.ingress.counters import Tally
 from minipaas.ingress.limits import Limits, connections_allowed
 from minipaas.ingress.listen import bind
+from minipaas.ingress.origin import NOBODY, Proxies
 from minipaas.ingress.proof import ProofResult, ask, blind
 from minipaas.ingress.table import Target
 from minipaas.ingress.tls import Certificates, Secure
@@ -68,14 +69,17 @@ class Ingress:
         *,
         ready: Sequence[socket.socket] = (),
         tls: TlsDoor | None = None,
+        proxies: Proxies = NOBODY,
     ) -> None:
         """Listen on these (IP address, port) pairs; port 0 is any free one. And on sockets that are `ready`: they
         listen already, and are closed at the end. With `tls`, also there. Once more: there instead of where it listens
-        now. Raises MinipaasError when one cannot be had, and then listens nowhere."""
+        now. `proxies` are believed about whom they ask for. Raises MinipaasError when one cannot be had, and then
+        listens nowhere."""
         core = self._core
         self._stop_listening()
         core.loop = asyncio.get_running_loop()
         core.room = connections_allowed(core.limits)
+        core.proxies = proxies
         sockets = [*ready, *bind(listen, core.limits.backlog)]
         if tls is not None:
             await self._start_tls(tls)

@@ -1,8 +1,8 @@
 """A request's head: judged strictly, then written anew for the instance (RFC 9112, RFC 9110 section 7.6).
 
 What always holds of a `Request`: its length is certain; it names one host; the bytes in `forward` are a complete
-HTTP/1.1 head without hop-by-hop fields, in origin form, and every X-Forwarded-* in it is ours. Anything that two
-parsers could read in two ways is refused, never repaired.
+HTTP/1.1 head without hop-by-hop fields, in origin form, and every Forwarded and X-Forwarded-* in it is ours (`origin`).
+Anything that two parsers could read in two ways is refused, never repaired.
 
 Two judges: llhttp (httptools) and the patterns here; both have to agree. Clients repeat their fields from request to
 request, so the fields of the last request on a connection are remembered, and judged once.
@@ -17,6 +17,7 @@ import httptools
 
 from minipaas.ingress import pages
 from minipaas.ingress.limits import Limits
+from minipaas.ingress.origin import BELIEVABLE, NOBODY, Origin, Via
 from minipaas.ingress.pages import Fault
 from minipaas.model.cookies import SECURE_SESSION_COOKIE, SESSION_COOKIE
 
@@ -53,12 +54,14 @@ _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE
 
 
 class Fields:
-    """The fields of a head, judged. `lines` is what goes on to the instance, Host and ours excepted."""
+    """The fields of a head, judged. `lines` is what goes on to the instance, Host and ours excepted; `via` is who sent
+    them."""
 
-    __slots__ = ("block", "close", "expects", "host", "length", "lines", "upgrade")
+    __slots__ = ("block", "close", "expects", "host", "length", "lines", "upgrade", "via")
 
-    def __init__(self, block: bytes) -> None:
+    def __init__(self, block: bytes, via: Via) -> None:
         self.block = block
+        self.via = via
         self.host: bytes | None = None
         self.length: int | None = None
         self.close = False
@@ -84,6 +87,7 @@ class Request:
         "old",
         "path",
         "repeatable",
+        "secure",
         "table",
         "target",
         "upgrade",
@@ -101,12 +105,14 @@ class Request:
         self.length = fields.length or 0
         self.repeatable = self.length == 0 and method in _REPEATABLE
         self.upgrade = b"" if old or self.length else fields.upgrade
+        self.secure = fields.via.scheme == b"https"
+        """The client came with TLS, to the box or to a proxy that the box believes."""
         self.forward = b""
         self.table: RouteTable | None = None
         self.target: Target | None = None
 
 
-NOTHING = Request(b"", b"", b"", Fields(b""), True)
+NOTHING = Request(b"", b"", b"", Fields(b"", NOBODY.origin("", False).via), True)
 """No request."""
 
 
@@ -119,9 +125,9 @@ def incomplete(buffer: bytes, limits: Limits) -> Fault | None:
     return pages.LARGE_HEAD if len(buffer) > limits.head else None
 
 
-def parse(head: bytes, last: Request, origin: bytes, limits: Limits) -> Request | Fault:
+def parse(head: bytes, last: Request, origin: Origin, limits: Limits) -> Request | Fault:
     """A head up to and with its empty line. `last` is the request before it on this connection, or NOTHING; `origin`
-    holds the X-Forwarded-For and -Proto lines for this client."""
+    is where the connection comes from."""
     end = head.find(b"\r\n") + 2
     line, block = head[:end], head[end:]
     if end > limits.request_line:
@@ -135,14 +141,14 @@ def parse(head: bytes, last: Request, origin: bytes, limits: Limits) -> Request 
     if last.fields.block == block and method in _COMMON:
         fields = last.fields
     else:
-        judged = _fields(line, block, limits)
+        judged = _fields(line, block, origin, limits)
         if isinstance(judged, Fault):
             return judged
         fields = judged
-    return _request(method, target, minor == b"0", fields, origin)
+    return _request(method, target, minor == b"0", fields)
 
 
-def _request(method: bytes, target: bytes, old: bool, fields: Fields, origin: bytes) -> Request | Fault:
+def _request(method: bytes, target: bytes, old: bool, fields: Fields) -> Request | Fault:
     host = fields.host
     if not target.startswith(b"/"):
         absolute = _ABSOLUTE.fullmatch(target)
@@ -169,12 +175,12 @@ def _request(method: bytes, target: bytes, old: bool, fields: Fields, origin: by
         parts.append(b"Transfer-Encoding: chunked\r\n")
     if request.upgrade:
         parts += (b"Connection: Upgrade\r\nUpgrade: ", request.upgrade, b"\r\n")
-    parts += (origin, b"X-Forwarded-Host: ", named[0], b"\r\n\r\n")
+    parts += (fields.via.fields(named[0]), b"\r\n")
     request.forward = b"".join(parts)
     return request
 
 
-def _fields(line: bytes, block: bytes, limits: Limits) -> Fields | Fault:
+def _fields(line: bytes, block: bytes, origin: Origin, limits: Limits) -> Fields | Fault:
     """Judge a block of fields that was not seen on this connection just before."""
     if _BLOCK.fullmatch(block) is None:
         return pages.BAD_HEAD
@@ -183,6 +189,7 @@ def _fields(line: bytes, block: bytes, limits: Limits) -> Fields | Fault:
     lines: list[bytes] = []
     special: dict[bytes, bytes] = {}
     options: set[bytes] = set()
+    said: list[tuple[bytes, bytes]] = []
     for text in block.split(b"\r\n")[:-2]:
         name, _, value = text.partition(b":")
         key = name.lower()
@@ -194,9 +201,11 @@ def _fields(line: bytes, block: bytes, limits: Limits) -> Fields | Fault:
             options.update(option.strip(b"\t ").lower() for option in value.split(b","))
         elif key == b"cookie" and _OUR_COOKIE.search(value):
             lines += _without_ours(name, value)
+        elif key in BELIEVABLE:
+            said.append((key, value))
         elif key not in _DROPPED and not key.startswith(_DROPPED_STARTS) and (b"_" not in key or not _is_twin(key)):
             lines.append(text)
-    fields = Fields(block)
+    fields = Fields(block, origin.told(said))
     fault = _framing(fields, special, options) or _second_opinion(line, block)
     if fault is not None:
         return fault

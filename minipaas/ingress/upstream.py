@@ -185,7 +185,7 @@ class Upstream(asyncio.Protocol):
             head = answer.to_head_request(keep)
         else:
             head = answer.kept if keep else answer.closing(client.request.old)
-        if client.secure and self.core.hsts:
+        if self.core.hsts and client.request.secure:
             head = answer.with_line(head, self.core.hsts)
         body = len(data) - end
         if length == body:

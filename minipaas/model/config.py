@@ -38,6 +38,8 @@ class IngressConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`ADDRESS:PORT`; empty: port 80 where that is allowed and free, else 8080, on every address."""
     https: tuple[str, ...] = ()
     """`ADDRESS:PORT`; turns TLS on. Empty, and `[tls]` is there: port 443 where that is allowed and free, else 8443."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies in front of this box, which are believed when they say for whom they ask."""
 
 
 class CertificateFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +111,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for listen in (*self.api.listen, *self.ingress.http, *self.ingress.https):
             parse_listen(listen)
+        for proxy in self.ingress.trusted_proxies:
+            parse_network(proxy)
         for name in (*self.api.names, *(self.tls.names if self.tls else ())):
             if normal_name(name) is None:
                 raise ValueError(f"{name!r} is not a host name")
@@ -138,6 +142,24 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or not int(port) < 65536:
         raise ValueError(f"{text!r} is not ADDRESS:PORT")
     return address.strip("[]"), int(port)
+
+
+def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """`10.0.0.0/8`, `2001:db8::/32` or one address as a network; raise ValueError."""
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError:
+        raise ValueError(
+            f"ingress.trusted_proxies: {text!r} is not an address or a network; write 192.168.1.10 or 10.0.0.0/8"
+        ) from None
+    network = interface.network
+    if interface.ip != network.network_address:
+        raise ValueError(f"ingress.trusted_proxies: {text!r} has bits behind its prefix; write {str(network)!r}")
+    if not network.prefixlen:
+        raise ValueError(
+            f"ingress.trusted_proxies: {text!r} would believe everybody; name the networks that the proxies are in"
+        )
+    return network
 
 
 def is_loopback(address: str) -> bool:

@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minipaas.ingress.limits import Limits
+from minipaas.ingress.origin import NOBODY
 from minipaas.ingress.pages import Fault
 from minipaas.ingress.request import CHUNKED, NOTHING, Request, incomplete, parse
 
 from .peers import field, fields
 
-ORIGIN = b"X-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: http\r\n"
+ORIGIN = NOBODY.origin("10.0.0.9", False)
 LIMITS = Limits()
 
 

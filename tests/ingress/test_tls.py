@@ -9,6 +9,7 @@ import random
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable
+from ipaddress import ip_network
 from pathlib import Path
 
 import aiohttp
@@ -19,6 +20,7 @@ from minipaas.certs.contexts import server_context
 from minipaas.ingress import Ingress, Limits
 from minipaas.ingress.ingress import TlsDoor
 from minipaas.ingress.listen import bind
+from minipaas.ingress.origin import Proxies
 from minipaas.model.route import Route
 
 from .peers import GET, OK, PATIENCE, Town, field, read_answer, small, status, until, yielding
@@ -517,6 +519,23 @@ async def test_who_comes_without_tls(shown: Shown, request_: bytes, where: str |
             assert field(answer, "Location") == where.format(port=town.port)
             assert field(answer, "Strict-Transport-Security") is None
             assert server.heads == []
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.0/8", "10.0.0.0/8"])
+async def test_who_comes_with_tls_to_a_trusted_proxy_is_not_sent_to_tls(shown: Shown, trusted: str) -> None:
+    async with SecureTown(Ingress(), shown) as town:
+        tls = TlsDoor(certificates=shown, listen=[("127.0.0.1", 0)], hsts=60)
+        await town.ingress.start([("127.0.0.1", 0)], tls=tls, proxies=Proxies([ip_network(trusted)]))
+        server = await town.answer(OK, route="shop.local")
+        told = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n"
+        answer = await town.plain(ask("shop.local", more=told))
+        if trusted.startswith("10."):
+            assert status(answer) == 308 and not server.heads
+        else:
+            assert status(answer) == 200
+            assert field(answer, "Strict-Transport-Security") == "max-age=60"
+            assert field(server.heads[0], "X-Forwarded-For") == "192.0.2.7, 127.0.0.1"
+            assert field(server.heads[0], "X-Forwarded-Proto") == "https"
 
 
 async def test_routes_that_were_there_before_the_listener_are_moved_too(shown: Shown) -> None:
