@@ -42,6 +42,9 @@ gcc                             gcc
 node                            nodejs
 npm                             npm
 chromium                        chromium
+nginx                           nginx
+haproxy                         haproxy
+caddy                           caddy
 /usr/share/fonts/truetype/wqy/wqy-microhei.ttc  fonts-wqy-microhei
 /etc/ssl/certs/ca-certificates.crt  ca-certificates
 TABLE
@@ -65,15 +68,22 @@ install_packages() {
     [ "$(id -u)" = 0 ] || die "these Debian packages are missing: ${missing[*]}. Run this as root, or install them first."
     command -v apt-get >/dev/null || die "this machine has no apt-get; install by hand: ${missing[*]}"
     say "installing Debian packages: ${missing[*]}"
-    local log
+    local log policy=/usr/sbin/policy-rc.d ours=
     log=$(mktemp)
+    # Tests start the servers among them themselves: none becomes a service of this machine.
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && ours=$policy; }
     if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } \
         >"$log" 2>&1 </dev/null; then
         tail -n 25 "$log" >&2
-        rm -f "$log"
+        rm -f "$log" $ours
         die "apt-get could not install ${missing[*]} (its last words are above)"
     fi
-    rm -f "$log"
+    rm -f "$log" $ours
+    for package in nginx haproxy caddy; do
+        if [[ " ${missing[*]} " = *" $package "* ]] && command -v systemctl >/dev/null; then
+            systemctl disable --quiet "$package" 2>/dev/null || true
+        fi
+    done
 }
 
 make_venv() {

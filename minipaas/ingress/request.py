@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHUNKED = -1
 """As a length: the body says itself where it ends."""
 
-_LINE = re.compile(rb"([A-Z][A-Z-]{0,31}) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
+_LINE = re.compile(rb"((?!PRI )[A-Z][A-Z-]{0,31}) ([!-\"$-~]+) HTTP/1\.([01])\r\n")
 _OTHER_VERSION = re.compile(rb"[A-Z][A-Z-]* [!-~]+ HTTP/(?!1\.[01]\r)\d(\.\d)?\r\n")
 _BLOCK = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t \x21-\x7e\x80-\xff]*\r\n)*\r\n")
 _BARE = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
@@ -47,8 +47,8 @@ _DROPPED_STARTS = (b"x-forwarded-", b"x-minipaas")
 _UNIQUE = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect", b"upgrade"))
 """At most one of each; read here and written anew, so that no name in Connection can drop them."""
 _USUAL_OPTIONS = frozenset((b"", b"close", b"keep-alive", b"upgrade"))
-_COMMON = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
-"""Methods that need no second opinion; llhttp has a list of all that are registered."""
+_NO_HOST = next(_HOST.finditer(b"localhost"))
+"""For HTTP/1.0, which need not name one."""
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 """Idempotent methods (RFC 9110, section 9.2.2)."""
 
@@ -62,7 +62,8 @@ class Fields:
     def __init__(self, block: bytes, via: Via) -> None:
         self.block = block
         self.via = via
-        self.host: bytes | None = None
+        self.host: re.Match[bytes] | None = None
+        """(without its port)"""
         self.length: int | None = None
         self.close = False
         self.expects = False
@@ -138,7 +139,7 @@ def parse(head: bytes, last: Request, origin: Origin, limits: Limits) -> Request
     method, target, minor = match.groups()
     if method == b"CONNECT":
         return pages.NO_TUNNEL
-    if last.fields.block == block and method in _COMMON:
+    if last.fields.block == block:
         fields = last.fields
     else:
         judged = _fields(line, block, origin, limits)
@@ -149,21 +150,22 @@ def parse(head: bytes, last: Request, origin: Origin, limits: Limits) -> Request
 
 
 def _request(method: bytes, target: bytes, old: bool, fields: Fields) -> Request | Fault:
-    host = fields.host
+    named = fields.host
     if not target.startswith(b"/"):
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is not None:
             # RFC 9112, section 3.2.2: the target's authority counts, the Host field does not.
-            host, target = absolute[1], absolute[2] or b"/"
+            named, target = _HOST.fullmatch(absolute[1]), absolute[2] or b"/"
+            if named is None:
+                return pages.BAD_HOST
             if target.startswith(b"?"):
                 target = b"/" + target
         elif target != b"*" or method != b"OPTIONS":
             return pages.BAD_HEAD
-    if host is None and old:
-        host = b"localhost"
-    named = _HOST.fullmatch(host) if host is not None else None
     if named is None:
-        return pages.BAD_HOST
+        if not old:
+            return pages.BAD_HOST
+        named = _NO_HOST
     if old and fields.length == CHUNKED:
         return pages.BAD_LENGTH
     path = b"/" if target == b"*" else target.partition(b"?")[0]
@@ -233,7 +235,12 @@ def _framing(fields: Fields, special: dict[bytes, bytes], options: set[bytes]) -
     if coding is not None and coding.lower() != b"chunked":
         return pages.BAD_LENGTH
     fields.length = CHUNKED if coding is not None else None if length is None else int(length)
-    fields.host = special.get(b"host")
+    host = special.get(b"host")
+    if host is not None:
+        fields.host = _HOST.fullmatch(host)
+        if fields.host is None:
+            # Also where the target names another host, which then counts: RFC 9112, section 3.2.
+            return pages.BAD_HOST
     fields.close = b"close" in options
     expect = special.get(b"expect")
     if expect is not None and expect.lower() != b"100-continue":
@@ -257,10 +264,11 @@ def _is_twin(key: bytes) -> bool:
 
 
 def _second_opinion(line: bytes, block: bytes) -> Fault | None:
-    """llhttp's, in its strict mode."""
+    """llhttp's, in its strict mode. Of methods it knows those that are registered; it is shown none but POST, since an
+    app may have its own (RFC 9110, section 9.1)."""
     parser = httptools.HttpRequestParser(_NOBODY)
     try:
-        parser.feed_data(line + block)
+        parser.feed_data(b"POST" + line[line.index(b" ") :] + block)
     except httptools.HttpParserUpgrade:
         return None
     except httptools.HttpParserError:

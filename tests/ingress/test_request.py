@@ -86,7 +86,10 @@ REFUSED = {
     "tab in line": (400, head(line="GET\t/ HTTP/1.1")),
     "trailing space in line": (400, head(line="GET / HTTP/1.1 ")),
     "lower-case method": (400, head(line="get / HTTP/1.1")),
-    "unknown method": (400, head(line="SMUGGLE / HTTP/1.1")),
+    "HTTP/2's own method": (400, head(line="PRI / HTTP/1.1")),
+    "target of another host, odd host": (400, head(line="GET http://shop.local/ HTTP/1.1", host="a b")),
+    "target of another host, empty host": (400, head(line="GET http://shop.local/ HTTP/1.1", host="")),
+    "target of another host, no host": (400, head(line="GET http:///x HTTP/1.1")),
     "no version": (400, head(line="GET /")),
     "odd version": (400, head(line="GET / HTTP/1.10")),
     "HTTP/2": (505, head(line="GET / HTTP/2.0")),
@@ -130,6 +133,7 @@ def test_a_good_request_before_it_changes_nothing(case: str) -> None:
         (head(line="GET / HTTP/1.0", host=None), "localhost", "/", "GET / HTTP/1.1"),
         (head(line="PROPFIND /dav HTTP/1.1"), "shop.local", "/dav", "PROPFIND /dav HTTP/1.1"),
         (head(line="M-SEARCH /x HTTP/1.1"), "shop.local", "/x", "M-SEARCH /x HTTP/1.1"),
+        (head(line="BREW /pot HTTP/1.1"), "shop.local", "/pot", "BREW /pot HTTP/1.1"),
     ],
 )
 def test_where_a_request_goes(wire: bytes, host: str, path: str, first: str) -> None:
