@@ -7,6 +7,7 @@ checked and dropped (they may not add or replace fields; section 6.5.1 of RFC 91
 from __future__ import annotations
 
 import re
+import sys
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t \x21-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t \x21-\x7e\x80-\xff]*")
@@ -21,19 +22,22 @@ _SIZE_LINE, _DATA, _DATA_END, _TRAILERS = range(4)
 class ChunkedBody:
     """Feed it what arrives. `done`: the end was seen, and `rest` is what came after it. `broken`: not chunked coding.
 
-    With `decode` it hands out the content alone (for HTTP/1.0 clients), else the chunks as they came.
+    With `decode` it hands out the content alone (for HTTP/1.0 clients), else the chunks as they came. More content than
+    `most` bytes makes it `broken` and `large`, before a byte of the chunk that is too much has gone on.
     """
 
-    __slots__ = ("_decode", "_held", "_left", "_stage", "_trailers", "broken", "done", "rest")
+    __slots__ = ("_decode", "_held", "_left", "_most", "_stage", "_trailers", "broken", "done", "large", "rest")
 
-    def __init__(self, decode: bool = False) -> None:
+    def __init__(self, decode: bool = False, most: int = 0) -> None:
         self._decode = decode
+        self._most = most or sys.maxsize
         self._held = b""
         self._left = 0
         self._stage = _SIZE_LINE
         self._trailers = 0
         self.done = False
         self.broken = False
+        self.large = False
         self.rest = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -89,6 +93,10 @@ class ChunkedBody:
             if match is None:
                 return False
             self._left = int(match[1], 16)
+            self._most -= self._left
+            if self._most < 0:
+                self.large = True
+                return False
             self._stage = _DATA if self._left else _TRAILERS
             return True
         self._trailers += end - at + 2

@@ -208,5 +208,7 @@ class Client(Exchange):
             self._fail(pages.NO_ANSWER)
         elif self.state == CONNECT:
             self._fail(pages.NO_CONNECT)
+        elif self.waits is not None:
+            self.turn_away(self.waits.forget(self))
         else:
             self.part()

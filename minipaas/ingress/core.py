@@ -16,6 +16,7 @@ from minipaas.ingress import pages
 from minipaas.ingress.client import Client
 from minipaas.ingress.counters import Tally
 from minipaas.ingress.exchange import Exchange
+from minipaas.ingress.guard import Guard
 from minipaas.ingress.limits import Limits
 from minipaas.ingress.origin import NOBODY
 from minipaas.ingress.pool import Pool
@@ -43,6 +44,8 @@ class Core:
         self.limits = limits
         self.table = RouteTable()
         self.pools: dict[Backend, Pool] = {}
+        self.guards: dict[tuple[str, str], Guard] = {}
+        """By app and service."""
         self.clients: set[Client] = set()
         self.room = limits.connections
         """How many clients at once."""
@@ -68,6 +71,7 @@ class Core:
     def swap(self, entries: Iterable[RouteEntry]) -> None:
         """Make `entries` the table. Counts of routes that stay go on; pools of instances that went are retired."""
         tallies = {(t.entry.route, t.entry.app, t.entry.service): t.tally for t in self.table.targets}
+        before, self.guards = self.guards, {}
         targets = []
         named: set[Backend] = set()
         for entry in entries:
@@ -75,13 +79,18 @@ class Core:
             named.update(entry.backends)
             moved = self.moved is not None and entry.route.host not in self.moved.plain
             pools = tuple(map(self.pool, entry.backends))
-            targets.append(Target(entry, pools, tallies.get(key) or Tally(), moved=moved))
+            service = (entry.app, entry.service)
+            guard = self.guards[service] = self.guards.get(service) or before.get(service) or Guard(self)
+            targets.append(Target(entry, pools, tallies.get(key) or Tally(), guard, moved=moved))
         self.table = RouteTable(targets)
         for backend, pool in tuple(self.pools.items()):
             if backend in named:
                 pool.retired = False
             elif not pool.retired:
                 pool.retire()
+        for guard in {*before.values(), *self.guards.values()}:
+            if guard.waiting:
+                guard.look()
 
     def location(self, request: Request) -> bytes:
         """The same address with TLS."""
@@ -176,6 +185,9 @@ class Core:
             if now - one.since <= self.limits.handshake:
                 break
             one.expired()
+        for guard in self.guards.values():
+            if guard.waiting:
+                guard.look()
         idle = False
         for pool in tuple(self.pools.values()):
             for upstream in tuple(pool.idle):
@@ -201,6 +213,8 @@ class Core:
     async def close(self, drain: float) -> None:
         """Let requests under way finish for `drain` seconds, then cut what is left."""
         self.closing = True
+        for guard in self.guards.values():
+            guard.dismiss()
         for one in tuple(self._shaking):
             one.expired()
         for client in tuple(self.clients):

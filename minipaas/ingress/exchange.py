@@ -15,17 +15,19 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from minipaas.ingress import pages
+from minipaas.ingress import pages, sticky
 from minipaas.ingress.chunked import ChunkedBody
 from minipaas.ingress.pages import Fault
 from minipaas.ingress.request import CHUNKED, NOTHING, Request
-from minipaas.ingress.states import ANSWER, CLOSING, CONNECT, HALF, IDLE, LINGER, SEND, TUNNEL, WAIT
+from minipaas.ingress.states import ANSWER, CLOSING, CONNECT, HALF, HELD, IDLE, LINGER, SEND, TUNNEL, WAIT
 
 if TYPE_CHECKING:
     from minipaas.ingress.core import Core
+    from minipaas.ingress.guard import Guard
     from minipaas.ingress.pool import Pool
     from minipaas.ingress.table import Target
     from minipaas.ingress.upstream import Upstream
+    from minipaas.model.route import Route
 
 _now = time.monotonic
 _JOIN = 16 * 1024
@@ -57,6 +59,7 @@ class Exchange(asyncio.Protocol):
         "_target",
         "_tried",
         "_tries",
+        "cookie",
         "core",
         "left",
         "request",
@@ -66,6 +69,7 @@ class Exchange(asyncio.Protocol):
         "state",
         "transport",
         "upstream",
+        "waits",
     )
 
     def __init__(self, core: Core, pin: Target | None = None, *, secure: bool = False) -> None:
@@ -78,7 +82,12 @@ class Exchange(asyncio.Protocol):
         """The present one, or the last."""
         self.state = IDLE
         self.since = core.now
-        """When the present state began, or something last moved in it."""
+        """When the present state began, or something last moved in it; another time where a route is more or less
+        patient than `limits`."""
+        self.waits: Guard | None = None
+        """Set exactly in HELD."""
+        self.cookie = b""
+        """A line for the answer that is to come."""
         self.stalled = False
         """The client does not take what is written to it."""
         self.left = 0
@@ -138,6 +147,9 @@ class Exchange(asyncio.Protocol):
         if target.moved and not request.secure and not request.path.startswith(_CHALLENGE):
             self._page(pages.MOVED, core.location(request))
             return
+        if target.guarded:
+            target.guard.enter(self, target)
+            return
         pool = target.pick(core.now)
         if pool is None:
             self._page(pages.NO_BACKEND)
@@ -185,7 +197,7 @@ class Exchange(asyncio.Protocol):
             out = self._body.feed(data)
             if self._body.broken:
                 self.core.refused += 1
-                self._fail(pages.BAD_BODY)
+                self._fail(pages.LARGE_BODY if self._body.large else pages.BAD_BODY)
                 return
             if out:
                 upstream.transport.write(out)
@@ -202,6 +214,52 @@ class Exchange(asyncio.Protocol):
             self.left = 0
         if not self.left and self.state == SEND:
             self.state = WAIT
+            self._expect()
+
+    # -- what the guard of a service says
+
+    @property
+    def age(self) -> float:
+        """Seconds since the head of the request was complete."""
+        return _now() - self._begun
+
+    @property
+    def route(self) -> Route | None:
+        """Of the present request."""
+        return self._target.entry.route if self._target is not None else None
+
+    def find(self) -> Target | None:
+        """Who answers the present request, as things are now."""
+        return self._pin or self.core.table.lookup(self.request.host, self.request.path)
+
+    def limit_body(self, most: int) -> None:
+        """What comes in chunks may be so large."""
+        self._body = ChunkedBody(most=most)
+
+    def hold(self, guard: Guard, seconds: float) -> None:
+        """Wait until the guard says more, for so long at most."""
+        self.waits = guard
+        self.state = HELD
+        self.since = self.core.now + seconds
+
+    def proceed(self, pool: Pool) -> None:
+        """Go on to this instance."""
+        self.since = self.core.now
+        self._tries = 0
+        self._tried = ()
+        if self.left:
+            self._read(True)
+        self._try(pool, False)
+        self._expect()
+
+    def turn_away(self, fault: Fault) -> None:
+        """No instance gets the request."""
+        self._page(fault)
+
+    def _expect(self) -> None:
+        """When the whole request is sent: the answer has as long as its route says."""
+        if self.state == WAIT and self._target is not None and self._target.guard.options.first_byte:
+            self.since = self.core.now + self._target.guard.options.first_byte - self.core.limits.first_byte
 
     # -- what core and the connection to the instance report
 
@@ -211,6 +269,7 @@ class Exchange(asyncio.Protocol):
         if self.left:
             self._read(True)
         self._send(upstream)
+        self._expect()
 
     def not_connected(self, fault: Fault) -> None:
         """It is not: the request has not reached anybody, so any other instance may have it."""
@@ -245,24 +304,29 @@ class Exchange(asyncio.Protocol):
         if not stale:
             self._tried += (pool,)
         self._leave()
+        # The table may have changed since: instances that are gone from it must not be asked any more.
+        target = self.find() or target
+        other = None
         if self._tries < self.core.limits.attempts:
-            # The table may have changed since: instances that are gone from it must not be asked any more.
-            if self._pin is None:
-                target = self.core.table.lookup(self.request.host, self.request.path) or target
             other = pool if stale and not pool.retired else target.pick(self.core.now, self._tried)
-            if other is not None:
-                target.tally.retries += 1
-                self._try(other, stale)
-                return
-        self._page(fault)
+        if target.guard.again(self, target, other, fault):
+            return
+        if other is None:
+            self._page(fault)
+        else:
+            target.tally.retries += 1
+            self._try(other, stale)
 
     def answering(self, status: int) -> bool:
         """The head of the final answer is here; whether the client's connection stays afterwards."""
         core = self.core
-        if self._target is not None:
-            self._target.tally.answered(status, _now() - self._begun)
-        if self._pool is not None and self._pool.failures:
-            self._pool.recovered()
+        pool, target = self._pool, self._target
+        if target is not None:
+            target.tally.answered(status, _now() - self._begun)
+            if target.guarded and pool is not None and target.guard.options.sticky:
+                self.cookie = sticky.line(self.request.fields.block, pool, target.entry.route, self.request.secure)
+        if pool is not None and pool.failures:
+            pool.recovered()
         self.state = ANSWER
         self.since = core.now
         self._keep = keep = self.request.keep and not self.left and not core.closing
@@ -334,6 +398,9 @@ class Exchange(asyncio.Protocol):
         target, self._target = self._target, None
         if target is not None:
             target.tally.in_flight -= 1
+            if target.guarded:
+                target.guard.left(self)
+                self.cookie = b""
 
     def _fail(self, fault: Fault) -> None:
         """Stop what the instance is doing and say why; when an answer has begun, just stop."""
@@ -393,6 +460,8 @@ class Exchange(asyncio.Protocol):
 
     def _give_up(self) -> None:
         """The client is gone, or has to go."""
+        if self.waits is not None:
+            self.waits.forget(self)
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None

@@ -16,6 +16,7 @@ from msgspec import Struct
 from minipaas.ingress.client import Client
 from minipaas.ingress.core import Core, Moved
 from minipaas.ingress.counters import Tally
+from minipaas.ingress.guard import Guard
 from minipaas.ingress.limits import Limits, connections_allowed
 from minipaas.ingress.listen import bind
 from minipaas.ingress.origin import NOBODY, Proxies
@@ -185,7 +186,7 @@ class Ingress:
         core.loop = asyncio.get_running_loop()
         host = _example_of(host)
         entry = RouteEntry(Route(host, "/"), "", "", (backend,))
-        target = Target(entry, (core.pool(backend),), Tally())
+        target = Target(entry, (core.pool(backend),), Tally(), Guard(core))
         try:
             theirs.setblocking(False)
             await core.loop.connect_accepted_socket(lambda: Client(core, target), theirs)

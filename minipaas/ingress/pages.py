@@ -43,6 +43,21 @@ MOVED = Fault(
 )
 SLOW_HEAD = Fault(408, "request.slow", "Too slow", "The request took too long to arrive.", "slow request")
 SLOW_BODY = Fault(408, "request.slow_body", "Too slow", "The request's body took too long to arrive.", "slow body")
+LARGE_BODY = Fault(
+    413,
+    "route.body",
+    "Too large",
+    "What was sent is larger than this app takes.",
+    "the body is larger than the route allows",
+)
+TOO_MANY = Fault(
+    429,
+    "route.client",
+    "Too many at once",
+    "Too many requests from your address are under way. Please wait for some of them.",
+    "the client has as many requests under way as the route allows",
+    False,
+)
 LONG_TARGET = Fault(414, "request.target", "Address too long", "The address of the request is too long.", "long target")
 LARGE_HEAD = Fault(
     431, "request.head", "Headers too large", "The request's headers are too large. Deleting cookies may help.", "head"
@@ -57,6 +72,14 @@ NO_BACKEND = Fault(
     "Not available just now",
     "The app behind this address is starting or stopped. Please try again in a moment.",
     "no instance is ready",
+    False,
+)
+BUSY = Fault(
+    503,
+    "route.busy",
+    "Too busy",
+    "The app has its hands full. Please try again in a moment.",
+    "every instance is busy, and the queue is full or took too long",
     False,
 )
 FULL = Fault(503, "ingress.full", "Too busy", "Too many connections are open. Please try again in a moment.", "full")
@@ -101,7 +124,7 @@ FAULTS: dict[str, Fault] = {
     for fault in (
         *(BAD_HEAD, BAD_LENGTH, BAD_HOST, BAD_BODY, NO_TUNNEL, NO_EXPECTATION, SLOW_HEAD, SLOW_BODY, LONG_TARGET),
         *(LARGE_HEAD, NO_VERSION, UNKNOWN_ROUTE, NO_BACKEND, FULL, REFUSED, RESET, BAD_ANSWER, NO_CONNECT, NO_ANSWER),
-        *(NEEDS_TLS, MOVED),
+        *(NEEDS_TLS, MOVED, LARGE_BODY, TOO_MANY, BUSY),
     )
 }
 """By code, as the `X-Minipaas` field gives it."""
@@ -112,8 +135,10 @@ _REASONS = {
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
+    413: "Content Too Large",
     414: "URI Too Long",
     417: "Expectation Failed",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     502: "Bad Gateway",
     503: "Service Unavailable",
@@ -155,7 +180,7 @@ def render(fault: Fault, *, fields: bytes = b"", close: bool, head_only: bool = 
     ]
     if location:
         lines.append(f"Location: {location.decode('latin-1')}")
-    if fault.status == 503:
+    if fault.status in (429, 503):
         lines.append("Retry-After: 2")
     if fault.status == 405:
         lines.append("Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")

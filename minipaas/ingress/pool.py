@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from minipaas.ingress.sticky import mark
 from minipaas.model.route import Backend
 
 if TYPE_CHECKING:
     from minipaas.ingress.core import Core
     from minipaas.ingress.exchange import Exchange
+    from minipaas.ingress.guard import Guard
     from minipaas.ingress.upstream import Upstream
 
 
@@ -17,12 +19,14 @@ class Pool:
     """One instance. `retired`: no route names it (any more); its connections end with the request they carry."""
 
     __slots__ = (
+        "_mark",
         "_trial",
         "_waiters",
         "aside",
         "backend",
         "core",
         "failures",
+        "guard",
         "idle",
         "in_flight",
         "lasting",
@@ -45,8 +49,18 @@ class Pool:
         """Until then others are asked first."""
         self._trial = False
         """A request tries it now, after its time aside."""
+        self.guard: Guard | None = None
+        """Who waits for it to have less in hand."""
+        self._mark = b""
         self.tunnels: set[Exchange] = set()
         self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def mark(self) -> bytes:
+        """How a cookie names it."""
+        if not self._mark:
+            self._mark = mark(self.backend.instance)
+        return self._mark
 
     def safe(self, now: float) -> bool:
         """Whether a request that must not be sent twice may go over the idle connection used last: the instance is not
@@ -86,6 +100,8 @@ class Pool:
     def leave(self) -> None:
         """One request less."""
         self.in_flight -= 1
+        if self.guard is not None:
+            self.guard.freed(self)
         if not self.in_flight and (self.retired or self._waiters):
             for waiter in self._waiters:
                 if not waiter.done():

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from minipaas.ingress.pages import FAULTS
+from minipaas.ingress.pages import BUSY, FAULTS, TOO_MANY
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-9][0-9][0-9]) ")
 _OURS = re.compile(rb"\r\nX-Minipaas: ([a-z._]+)\r\n")
@@ -64,7 +64,9 @@ async def ask(
     ours = _OURS.search(head)
     if ours is not None:
         fault = FAULTS.get(ours[1].decode())
-        return ProofResult(False, status, f"{what}: {status} ({fault.why if fault else ours[1].decode()})")
+        # Who has no hands free is there; that more is asked of it than it may take is no fault of its routes.
+        busy = fault in (BUSY, TOO_MANY)
+        return ProofResult(busy, status, f"{what}: {status} ({fault.why if fault else ours[1].decode()})")
     return ProofResult(status < 500, status, f"{what}: {status}")
 
 

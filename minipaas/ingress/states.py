@@ -1,8 +1,8 @@
 """The states of a client's connection, and how long each may last without anything moving.
 
-IDLE ─> HEAD ─> CONNECT ─> SEND ─> WAIT ─> ANSWER ─> IDLE, or NEXT when the next request is here already,
-                                    │                or CLOSING / LINGER when the connection ends
-                                    └─> TUNNEL ─> HALF ─> CLOSING
+IDLE ─> HEAD ─> (HELD ─>) CONNECT ─> SEND ─> WAIT ─> ANSWER ─> IDLE, or NEXT when the next request is here already,
+                                              │                or CLOSING / LINGER when the connection ends
+                                              └─> TUNNEL ─> HALF ─> CLOSING
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ LINGER = 9
 """Refused and told so; input is dropped until the client has seen it."""
 CLOSING = 10
 """What is written is still on its way."""
-GONE = 11
+HELD = 11
+"""Waits for an instance that is there and has room; what comes of the body is held."""
+GONE = 12
 
 
 def patience_of(limits: Limits) -> dict[int, float]:
@@ -49,4 +51,5 @@ def patience_of(limits: Limits) -> dict[int, float]:
         LINGER: limits.linger,
         CLOSING: limits.send_gap,
         GONE: limits.linger,
+        HELD: 0.0,  # until `since`, which lies ahead
     }

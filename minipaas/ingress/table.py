@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minipaas.ingress.counters import Tally, picture
+from minipaas.ingress.guard import Guard
 from minipaas.ingress.pool import Pool
 from minipaas.model.route import RouteEntry
 from minipaas.model.traffic import RouteCounters
@@ -18,12 +19,17 @@ from minipaas.model.traffic import RouteCounters
 class Target:
     """A route with the pools of the instances that answer it."""
 
-    __slots__ = ("_turn", "entry", "moved", "pools", "tally")
+    __slots__ = ("_turn", "entry", "guard", "guarded", "moved", "pools", "tally")
 
-    def __init__(self, entry: RouteEntry, pools: tuple[Pool, ...], tally: Tally, *, moved: bool = False) -> None:
+    def __init__(
+        self, entry: RouteEntry, pools: tuple[Pool, ...], tally: Tally, guard: Guard, *, moved: bool = False
+    ) -> None:
         self.entry = entry
         self.pools = pools
         self.tally = tally
+        self.guard = guard
+        self.guarded = guard.follow(entry)
+        """Requests go past the guard; else only those that come back from an instance."""
         self.moved = moved
         """Clients without TLS are sent to the same address with TLS."""
         self._turn = 0
@@ -55,7 +61,8 @@ class Target:
         """All counts at this instant."""
         entry = self.entry
         aside = sum(pool.failures > 0 for pool in self.pools)
-        return picture(entry.route, entry.app, entry.service, self.tally, set_aside=aside)
+        waiting = sum(client.route == entry.route for client in self.guard.waiting)
+        return picture(entry.route, entry.app, entry.service, self.tally, set_aside=aside, waiting=waiting)
 
 
 _Prefixes = tuple[tuple[bytes, bytes, Target], ...]

@@ -187,6 +187,8 @@ class Upstream(asyncio.Protocol):
             head = answer.kept if keep else answer.closing(client.request.old)
         if self.core.hsts and client.request.secure:
             head = answer.with_line(head, self.core.hsts)
+        if client.cookie:
+            head = head[:-2] + client.cookie + b"\r\n"
         body = len(data) - end
         if length == body:
             client.transport.write(data if head is answer.raw else head + data[end:])

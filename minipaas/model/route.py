@@ -39,6 +39,27 @@ class Backend(Struct, frozen=True, order=True):
     port: int
 
 
+class RouteOptions(Struct, frozen=True, order=True, omit_defaults=True):
+    """What a service asks of the ingress for its routes. Bytes and seconds; 0: no limit of its own."""
+
+    max_body: int = 0
+    """Of a request; larger: 413."""
+    max_in_flight: int = 0
+    """Requests that one instance has in hand at once; further ones wait."""
+    queue: int = 0
+    """So many may wait for that, over all instances; further ones: 503."""
+    queue_timeout: float = 0.0
+    """So long; then 503."""
+    max_per_client: int = 0
+    """Requests at once from one client address; further ones: 429."""
+    first_byte: float = 0.0
+    """From the end of a request to the head of its answer; longer: 504."""
+    hold: float = 0.0
+    """How long requests wait while no instance is there and one is on its way; then 503."""
+    sticky: bool = False
+    """A cookie brings a client to the instance that answered it before."""
+
+
 class RouteEntry(Struct, frozen=True, order=True):
     """A route with those who answer it now; sorted, so that equal tables compare equal."""
 
@@ -46,3 +67,6 @@ class RouteEntry(Struct, frozen=True, order=True):
     app: str
     service: str
     backends: tuple[Backend, ...]
+    options: RouteOptions = RouteOptions()
+    held: bool = False
+    """Nobody answers it, and somebody will soon: let requests wait."""

@@ -11,10 +11,10 @@ import re
 import tomllib
 from graphlib import CycleError, TopologicalSorter
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from minipaas.model.errors import Invalid
-from minipaas.model.route import Route
+from minipaas.model.route import Route, RouteOptions
 from minipaas.model.typed import convert
 from minipaas.model.units import Duration, Size
 
@@ -28,6 +28,11 @@ PUBLISHED = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3}):)?(\d{1,5}):(\d{1,5})(?:/(
 MAX_APP_TOML = 256 * 1024
 MAX_SERVICES = 64
 MAX_REPLICAS = 64
+MAX_IN_FLIGHT = 65536
+MAX_QUEUE = 10_000
+MAX_WAIT = 600.0
+"""Seconds that a request may be kept waiting in the ingress."""
+MAX_FIRST_BYTE = 86_400.0
 
 
 class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +68,56 @@ class Hooks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     release: tuple[str, ...] | None = None
     """Once per release, before any switch; a failure stops the rollout."""
     timeout: Duration = Duration(300)
+
+
+class IngressSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[services.NAME.ingress]`: how the ingress treats requests to the service's routes."""
+
+    max_body: Size | None = None
+    max_in_flight: int | None = None
+    """An instance."""
+    queue: int | None = None
+    queue_timeout: Duration | None = None
+    max_per_client: int | None = None
+    first_byte: Duration | None = None
+    hold: Duration = Duration(60)
+    sticky: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_in_flight", "max_per_client"):
+            most = getattr(self, name)
+            if most is not None and not 1 <= most <= MAX_IN_FLIGHT:
+                raise ValueError(f"{name} must be 1 to {MAX_IN_FLIGHT}")
+        if self.max_in_flight is None and (self.queue is not None or self.queue_timeout is not None):
+            raise ValueError("queue and queue_timeout need max_in_flight: without it nothing waits")
+        if self.queue is not None and not 0 <= self.queue <= MAX_QUEUE:
+            raise ValueError(f"queue must be 0 to {MAX_QUEUE}")
+        if self.queue_timeout is not None and not 0.5 <= self.queue_timeout <= MAX_WAIT:
+            raise ValueError("queue_timeout must be 500ms to 10m")
+        if self.max_body is not None and self.max_body < 1:
+            raise ValueError("max_body must be at least 1 byte")
+        if self.first_byte is not None and not 1 <= self.first_byte <= MAX_FIRST_BYTE:
+            raise ValueError("first_byte must be 1s to 24h")
+        if self.hold > MAX_WAIT:
+            raise ValueError("hold must be 0s to 10m")
+
+    @property
+    def options(self) -> RouteOptions:
+        """As the route table has it."""
+        limited = self.max_in_flight is not None
+        return RouteOptions(
+            max_body=int(self.max_body or 0),
+            max_in_flight=self.max_in_flight or 0,
+            queue=(100 if self.queue is None else self.queue) if limited else 0,
+            queue_timeout=float(10 if self.queue_timeout is None else self.queue_timeout) if limited else 0.0,
+            max_per_client=self.max_per_client or 0,
+            first_byte=float(self.first_byte or 0),
+            hold=float(self.hold),
+            sticky=self.sticky,
+        )
+
+
+_USUAL = IngressSpec().options
 
 
 class Published(Struct, frozen=True):
@@ -120,6 +175,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     stop: Duration = Duration(10)
     """Between the polite signal and SIGKILL."""
     hooks: Hooks = Hooks()
+    ingress: IngressSpec | UnsetType = UNSET
+    """Not None where it is not given: a stored release that does not use it can be read by versions from before it."""
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.build is None):
@@ -130,6 +187,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError(f"replicas must be 0 to {MAX_REPLICAS}")
         if self.routes and self.port is None:
             raise ValueError("routes need a port")
+        if self.ingress is not UNSET and not self.routes:
+            raise ValueError("ingress is for services with routes")
         if self.health is not None and self.health.command is None and self.port is None:
             raise ValueError("an http or tcp health check needs a port")
         if self.replicas > 1 and (self.volumes or self.ports):
@@ -162,6 +221,11 @@ class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def pinned(self) -> bool:
         """Stopped before its successor starts: it holds a volume or a host port."""
         return bool(self.volumes or self.ports)
+
+    @property
+    def route_options(self) -> RouteOptions:
+        """What its routes are to be like."""
+        return _USUAL if self.ingress is UNSET else self.ingress.options
 
     @property
     def published(self) -> tuple[Published, ...]:

@@ -125,6 +125,9 @@ class SetRoutes(Struct, frozen=True, kw_only=True, tag=True):
 
     @property
     def title(self) -> str:
+        held = sorted({entry.service for entry in self.entries if entry.held})
+        if held:
+            return f"hold the requests of {', '.join(held)}"
         backends = sum(len(entry.backends) for entry in self.entries)
         return f"route {len(self.entries)} routes to {backends} backends" if self.entries else "take the routes down"
 

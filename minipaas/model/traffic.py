@@ -31,6 +31,8 @@ class RouteCounters(Struct, frozen=True, kw_only=True, order=True):
     """Answers by the time from the whole head of the request to the head of the answer, see `BOUNDS`."""
     seconds: float
     """The sum of these times."""
+    waiting: int = 0
+    """Requests in flight that no instance has yet: all are busy, or none is there."""
     set_aside: int = 0
     """Instances that others are asked before now: they refused, or broke off before an answer."""
 

@@ -60,8 +60,9 @@ def _children(data: object, kind: Any) -> list[tuple[str, object, Any]]:
 
 
 def _strip_optional(kind: Any) -> Any:
+    """Without None, and without what says that a key was not given."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        rest = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+        rest = [arg for arg in typing.get_args(kind) if arg not in (type(None), msgspec.UnsetType)]
         return rest[0] if len(rest) == 1 else kind
     return kind
 

@@ -26,7 +26,7 @@ from minipaas.model.steps import (
 )
 from minipaas.plan.holders import holders
 from minipaas.plan.launches import launch_for
-from minipaas.plan.slots import UNHEALTHY, Slot, SlotState, backoff, next_attempt
+from minipaas.plan.slots import UNHEALTHY, Slot, SlotState, backoff, next_attempt, on_the_way
 from minipaas.plan.sweep import DEFAULT_STOP, REPLACED, drains
 
 LIMBO_LOOK = 1.0
@@ -218,15 +218,25 @@ def prepare(release: Release, service: str, observed: Observed) -> Todo:
 
 def entries(release: Release, slots: Iterable[Slot], *, without: Collection[str] = ()) -> tuple[RouteEntry, ...]:
     """The routes of a release with the instances that can answer now, but those `without`. A route stays when nobody
-    can: it says 503."""
+    can: its requests are held while somebody is on the way, as when a pinned service is replaced; else it says 503."""
     backends: dict[str, list[Backend]] = {}
+    coming: set[str] = set()
     for slot in slots:
         one = slot.instance
         if slot.state is SlotState.READY and one is not None and one.backend is not None and one.id not in without:
             backends.setdefault(slot.service, []).append(one.backend)
+        elif on_the_way(slot):
+            coming.add(slot.service)
     return tuple(
         sorted(
-            RouteEntry(route=route, app=release.app, service=service, backends=tuple(sorted(backends.get(service, ()))))
+            RouteEntry(
+                route=route,
+                app=release.app,
+                service=service,
+                backends=tuple(sorted(backends.get(service, ()))),
+                options=spec.route_options,
+                held=service in coming and service not in backends,
+            )
             for service, spec in release.spec.services.items()
             for route in spec.parsed_routes
         )

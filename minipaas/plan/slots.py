@@ -18,6 +18,8 @@ from minipaas.plan.launches import Place, places
 GOOD_RUN = 60.0
 """Seconds after which an instance that dies counts as a first failure again."""
 MAX_BACKOFF = 60.0
+SOON = 3
+"""After so many failures in a row nobody is kept waiting for the next attempt."""
 KEPT_SCENES = 3
 """Failed containers of a service that stay for whoever wants to know why."""
 
@@ -106,6 +108,21 @@ def _state(newest: Instance | None, observed: Observed) -> SlotState:
         rebooted = bool(note.boot) and note.boot != observed.boot
         return SlotState.ASLEEP if rebooted or not failed(newest, observed.notes) else SlotState.DEAD
     return SlotState.ENDING if newest.state is InstanceState.STOPPING else SlotState.LIMBO
+
+
+def on_the_way(slot: Slot) -> bool:
+    """Whether an instance here can be expected soon: one that is started, woken, replaced or brought back, but not one
+    that keeps failing."""
+    one = slot.instance
+    match slot.state:
+        case SlotState.LIMBO:
+            return False
+        case SlotState.DEAD if one is not None:
+            return next_attempt(one) <= SOON
+        case SlotState.STARTING | SlotState.SICK if one is not None:
+            return one.attempt <= SOON
+        case _:
+            return True
 
 
 def surplus(app: str, wanted: Iterable[Slot], observed: Observed) -> tuple[Instance, ...]:

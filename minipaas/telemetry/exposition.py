@@ -193,6 +193,12 @@ def _ingress(counters: IngressCounters) -> Iterator[Metric]:
         "ingress_broken", "Answers that ended before their end.", _ROUTE, [(ls, r.broken) for ls, r in routes]
     )
     yield _gauge(
+        "ingress_requests_waiting",
+        "Of those, not given to an instance yet.",
+        _ROUTE,
+        [(ls, r.waiting) for ls, r in routes],
+    )
+    yield _gauge(
         "ingress_instances_set_aside",
         "Instances asked last: they refused, or broke off before an answer.",
         _ROUTE,

@@ -13,6 +13,7 @@ from tests.boxes import toml
 
 APP = '[app]\nname = "shop"\nversion = "3.0"\n'
 WEB = APP + '[services.web]\nimage = "x"\n'
+ROUTED = WEB + 'port = 80\nroutes = ["shop.local"]\n[services.web.ingress]\n'
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,16 @@ WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
     "port": (WEB + "port = 70000\n", ("services.web: port must be 1 to 65535",)),
     "port as text": (WEB + 'port = "http"\n', ("services.web.port: Expected `int",)),
     "route without port": (WEB + 'routes = ["shop.local"]\n', ("routes need a port",)),
+    "ingress without routes": (
+        WEB + "port = 80\ningress = { sticky = true }\n",
+        ("ingress is for services with routes",),
+    ),
+    "unknown key of ingress": (ROUTED + "max_bodi = 1\n", ("services.web.ingress.max_bodi", "did you mean max_body?")),
+    "a queue for nothing": (ROUTED + "queue = 5\n", ("queue and queue_timeout need max_in_flight",)),
+    "nobody at once": (ROUTED + "max_in_flight = 0\n", ("services.web.ingress: max_in_flight must be 1 to 65536",)),
+    "a size as words": (ROUTED + 'max_body = "much"\n', ("services.web.ingress.max_body", "is not a size")),
+    "held for ever": (ROUTED + 'hold = "1d"\n', ("hold must be 0s to 10m",)),
+    "no time at all": (ROUTED + 'first_byte = "1ms"\n', ("first_byte must be 1s to 24h",)),
     "route": (WEB + 'port = 80\nroutes = ["http://shop.local"]\n', ("services.web", "http://shop.local")),
     "same route twice": (
         WEB + 'port = 80\nroutes = ["s.local"]\n[services.b]\nimage = "x"\nport = 80\nroutes = ["s.local/"]\n',

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from minipaas.ingress import Ingress, Limits
-from minipaas.model.route import Backend, Route, RouteEntry
+from minipaas.model.route import Backend, Route, RouteEntry, RouteOptions
 
 PATIENCE = 10.0
 """Seconds after which a test gives up on something that should have happened."""
@@ -112,9 +112,11 @@ class Town:
         server = await self.serve(handler, **more)
         return server
 
-    def route(self, route: str, *servers: Server) -> None:
+    def route(self, route: str, *servers: Server, held: bool = False, service: str = "web", **options: float) -> None:
+        """Make these the instances behind a route; `options` as in RouteOptions."""
         backends = tuple(server.backend for server in servers)
-        self.ingress.set_app("shop", (RouteEntry(Route.parse(route), "shop", "web", backends),))
+        entry = RouteEntry(Route.parse(route), "shop", service, backends, RouteOptions(**options), held)  # type: ignore[arg-type]
+        self.ingress.set_app("shop", (entry,))
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from minipaas.model.errors import Missing
-from minipaas.model.spec import Health, Hooks, ServiceSpec
+from minipaas.model.spec import Health, Hooks, IngressSpec, ServiceSpec
+from minipaas.model.typed import to_json
 from minipaas.model.units import Duration, Size
 from minipaas.registry import limits
 from minipaas.registry.registry import Registry
+from minipaas.registry.releases import decode
 from tests.registry.made import WHO, accept, digest, fail, release, serve
 
 
@@ -24,7 +26,14 @@ async def test_a_release_comes_back_as_it_went_in(registry: Registry) -> None:
             health=Health(command=("pg_isready",), interval=Duration.parse("1m30s")),
             hooks=Hooks(release=("./migrate",)),
         ),
-        "web": ServiceSpec(image="web", port=80, depends_on=("db",), routes=("*",), ports=("1883:1883",)),
+        "web": ServiceSpec(
+            image="web",
+            port=80,
+            depends_on=("db",),
+            routes=("*",),
+            ports=("1883:1883",),
+            ingress=IngressSpec(max_body=Size.parse("1MiB"), sticky=True),
+        ),
     }
     made = release(1, services=services)
     await accept(registry, made)
@@ -32,6 +41,16 @@ async def test_a_release_comes_back_as_it_went_in(registry: Registry) -> None:
     assert str((await registry.release(made.digest)).spec.services["db"].memory) == "256.0 MiB"
     with pytest.raises(Missing):
         await registry.release(digest("other"))
+
+
+def test_a_release_without_routing_options_is_stored_as_versions_without_them_store_it() -> None:
+    """So they can read it, after a return to one of them; and theirs can be read here."""
+    services = {"web": ServiceSpec(image="web", port=80, routes=("*",))}
+    made = release(1, services=services)
+    body = to_json(made).decode()
+    assert "ingress" not in body
+    assert decode(body) == made
+    assert made.spec.services["web"].route_options == IngressSpec().options
 
 
 async def test_releases_are_listed_with_their_fate_newest_first(registry: Registry) -> None:

@@ -126,6 +126,7 @@ def test_what_is_filled_in_is_escaped_unless_it_is_markup() -> None:
 
 DIGEST = "sha256:" + "a" * 64
 ENTRY = RouteEntry(Route("shop.local", "/"), "shop", "web", (Backend("c", "127.0.0.1", 1),))
+HELD = RouteEntry(Route("shop.local", "/"), "shop", "web", (), held=True)
 VALUES: dict[str, Any] = {
     "app": "shop", "service": "web", "slot": 2, "volume": "minipaas-shop.data", "change": 1, "timeout": 1.0,
     "image": ImageRef(manifest=DIGEST, config=DIGEST, size=1, platform="linux/amd64"), "instance": "c", "name": "old",
@@ -147,7 +148,7 @@ def every_title() -> list[tuple[str, str]]:
         elif kind is steps.FinishChange:
             found += [(kind.__name__, kind(**usual, event=event).title) for event in EVENTS]
         elif kind is steps.SetRoutes:
-            found += [(kind.__name__, kind(app="shop", entries=one).title) for one in ((), (ENTRY,))]
+            found += [(kind.__name__, kind(app="shop", entries=one).title) for one in ((), (ENTRY,), (HELD,))]
         else:
             found.append((kind.__name__, kind(**usual).title))
     return found
