@@ -7,6 +7,8 @@ idle     memory and CPU of `serve` and of Podman's service with 50 healthy insta
 start    `version`, `status` and `serve` (empty, and with 50 apps), from the start of the process: from the sources,
          as the program tree and as the one file
 page     the status page with 200 apps: first paint in Chromium, sizes, and what one open page costs `serve`
+ingress  the data path beside nginx, HAProxy, Caddy and an aiohttp proxy: requests a second, latency, CPU and memory,
+         with small and large answers, uploads, TLS, WebSockets, idle and new connections, 200 routes
 size     what the binary weighs, and what each part of it costs: bytes, import time, resident memory
 """
 
@@ -18,6 +20,7 @@ import sys
 
 from benches.deploy import bench_deploy
 from benches.idle import bench_idle
+from benches.ingress.bench import add_arguments, bench_ingress
 from benches.page import bench_page
 from benches.rows import show
 from benches.size import bench_size
@@ -38,13 +41,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=BENCHES)
+    parser.add_argument("what", choices=(*BENCHES, "ingress"))
     parser.add_argument("--runs", type=int, help="how often; the table shows the median")
     parser.add_argument("--json", action="store_true", help="all values, for programs")
+    add_arguments(parser.add_argument_group("ingress"))
     asked = parser.parse_args()
     terminate_cleanly()
-    bench, runs = BENCHES[asked.what]
     try:
+        if asked.what == "ingress":
+            return 0 if bench_ingress(asked) else 1
+        bench, runs = BENCHES[asked.what]
         rows = bench(asked.runs or runs)
     except (BoxError, PodmanError, OSError, subprocess.SubprocessError) as error:
         print(f"cannot measure: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 from kit.box import REPO
@@ -21,7 +21,7 @@ from minipaas.control.reconcile import Reconciler
 from minipaas.engine.engine import Engine
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.release import ImageRef, Release
-from minipaas.model.spec import AppMeta, AppSpec, Health, ServiceSpec
+from minipaas.model.spec import AppMeta, AppSpec, Health, Rollout, ServiceSpec
 from minipaas.model.units import Duration
 from minipaas.registry.registry import Registry
 
@@ -57,11 +57,17 @@ def fake_process(directory: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def release(app: str, replicas: int, image: str) -> Release:
-    """An app with one service, probed once an hour so that probes do not count either."""
+def release(app: str, replicas: int, image: str, fake: str = "") -> Release:
+    """An app with one service, probed once an hour so that probes do not count either. `fake`: how its containers
+    behave, see the fake's `Behaviour`."""
     health = Health(http="/", interval=Duration(3600), grace=Duration(60))
     service = ServiceSpec(
-        image="localhost/app:1", port=8080, replicas=replicas, routes=(f"{app}.local",), health=health
+        image="localhost/app:1",
+        port=8080,
+        replicas=replicas,
+        routes=(f"{app}.local",),
+        health=health,
+        env={"FAKE": fake} if fake else {},
     )
     return Release(
         digest="sha256:" + app.encode().hex().ljust(64, "0"),
@@ -76,25 +82,31 @@ def release(app: str, replicas: int, image: str) -> Release:
         signers=("key",),
         images={"web": ImageRef(manifest=image, config=image, size=1, platform="linux/amd64")},
         blobs=(),
-        spec=AppSpec(app=AppMeta(name=app, version="1.0.0"), services={"web": service}),
+        spec=AppSpec(
+            app=AppMeta(name=app, version="1.0.0"),
+            services={"web": service},
+            rollout=Rollout(confirm=Duration(0.1)),
+        ),
     )
 
 
 @contextlib.asynccontextmanager
 async def running(
-    directory: Path, image: str, apps: int, replicas: int
+    directory: Path, image: str, apps: int, replicas: int, fakes: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Registry, Reconciler, Executor]]:
-    """So many apps, settled; nothing reconciles any more."""
+    """So many apps, settled; nothing reconciles any more. `fakes`: how the containers of each app behave."""
     registry = Registry.open(directory / "registry.db")
+    news: list[Callable[[], None]] = []
     engine = await Engine.connect(
-        str(directory / "podman.sock"), data=directory, box=registry.box_id, on_news=lambda: None
+        str(directory / "podman.sock"), data=directory, box=registry.box_id, on_news=lambda: [tell() for tell in news]
     )
     ingress = Ingress()
     await ingress.start([("127.0.0.1", 0)])
     executor = Executor(registry, engine, ingress, _NoImages())
     reconciler = Reconciler(registry, engine, ingress, executor)
+    news.append(reconciler.wake)
     for number in range(apps):
-        one = release(f"app{number}", replicas, image)
+        one = release(f"app{number}", replicas, image, fakes[number] if fakes else "")
         await registry.accept(one, new_roots=(), actor="bench", origin="bench", now=time.time())
     bringing_up = asyncio.create_task(reconciler.run(), name="reconcile")
     try:

@@ -70,6 +70,8 @@ class Port:
     container_port: int
     protocol: str
     held: socket.socket | None = None
+    elsewhere: bool = False
+    """Another program has it."""
 
     def listed(self) -> dict[str, Any]:
         return {
@@ -133,7 +135,9 @@ class Container:
         """Keep the host ports (with `free_choice` only those to be chosen) while nothing listens. Raises OSError when
         one is taken."""
         for port in self.ports:
-            if port.held is None and port.protocol == "tcp" and (port.host_port == 0 or not free_choice):
+            if port.elsewhere or port.held is not None or port.protocol != "tcp":
+                continue
+            if port.host_port == 0 or not free_choice:
                 port.held = hold_port(port.host_ip or "127.0.0.1", port.host_port)
                 port.host_port = port.held.getsockname()[1]
 

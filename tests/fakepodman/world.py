@@ -91,6 +91,9 @@ class World:
             for p in body.get("portmappings") or ()
         ]
         container = Container(secrets.token_hex(32), name, image, body, Behaviour(), ports)
+        if elsewhere := self.behaviour_of(container).elsewhere:
+            for port in ports:
+                port.host_port, port.elsewhere = elsewhere, True
         container.hold_ports(free_choice=True)
         self.state.containers[container.id] = container
         self.tell_of(container, "create")
