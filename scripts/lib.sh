@@ -45,6 +45,7 @@ chromium                        chromium
 nginx                           nginx
 haproxy                         haproxy
 caddy                           caddy
+wrk                             wrk
 /usr/share/fonts/truetype/wqy/wqy-microhei.ttc  fonts-wqy-microhei
 /etc/ssl/certs/ca-certificates.crt  ca-certificates
 TABLE

@@ -97,9 +97,12 @@ async def running(
     """So many apps, settled; nothing reconciles any more. `fakes`: how the containers of each app behave."""
     registry = Registry.open(directory / "registry.db")
     news: list[Callable[[], None]] = []
-    engine = await Engine.connect(
-        str(directory / "podman.sock"), data=directory, box=registry.box_id, on_news=lambda: [tell() for tell in news]
-    )
+
+    def on_news() -> None:
+        for tell in news:
+            tell()
+
+    engine = await Engine.connect(str(directory / "podman.sock"), data=directory, box=registry.box_id, on_news=on_news)
     ingress = Ingress()
     await ingress.start([("127.0.0.1", 0)])
     executor = Executor(registry, engine, ingress, _NoImages())

@@ -240,7 +240,8 @@ def _place(site: Site, name: str) -> tuple[Path, int, int]:
 def _version(name: str, word: str) -> str:
     ran = subprocess.run([tool(name), word], capture_output=True, text=True, timeout=20, check=False)
     said = (ran.stdout + ran.stderr).split("\n")[0]
-    return next((one for part in said.split() for one in (part.rpartition("/")[2],) if one[:1].isdigit()), said)
+    words = (part.rpartition("/")[2].partition("-")[0] for part in said.split())
+    return next((one for one in words if one[:1].isdigit()), said)
 
 
 def _start(

@@ -14,8 +14,8 @@ from benches.ingress.cases import CASES, Case, Figures, Target
 from benches.ingress.peers import OURS
 
 WIDE = 10
-RATIOS = {"req/s": "", "p99 ms": "", "CPU s": "", "MB more": ""}
-"""Columns that are also shown as a ratio to nginx."""
+RATIOS = {"req/s": ("nginx", "caddy"), "p99 ms": ("nginx",), "CPU s": ("nginx",)}
+"""Columns that are also shown as ratios to others."""
 
 
 @dataclass
@@ -77,13 +77,18 @@ class Report:
             word = word if target.met(value, target.must) else "MISSED"
             unit, sign = f"x {target.beside}" if target.beside else "", "<=" if target.most else ">="
             limits = f"must be {sign} {target.must:g}, aim {target.aim:g}"
-            say(f"{CASES[name].title:{wide}}  {target.column:>7}  {value:7.3g} {unit:8}  {limits:28}  {word}")
+            line = f"{CASES[name].title:{wide}}  {target.column:>7}  {value:7.3g} {unit:8}  {limits:28}  {word:11}"
+            say(f"{line}{self._by_cpu(name, target)}".rstrip())
+
+    def _by_cpu(self, name: str, target: Target) -> str:
+        """The ratio of rates that the CPU time of both gives: what it would be with the core to themselves."""
+        if target.column != "req/s" or not target.beside:
+            return ""
+        return f"  by CPU time {self.ratio(name, target.beside, 'CPU s', OURS):.3g} x"
 
     def _case(self, name: str, case: Case) -> None:
         peers = self.figures[name]
-        beside = [one for one in ("nginx", "caddy") if one in peers and len(peers) > 1]
-        ratios = [(column, other) for column in case.columns if column in RATIOS for other in beside]
-        ratios = [(column, other) for column, other in ratios if other == "nginx" or column == "req/s"]
+        ratios = [(column, one) for column in case.columns for one in RATIOS.get(column, ()) if one in peers]
         heads = [*case.columns, *(f"{column.split()[0]}/{other}" for column, other in ratios)]
         say()
         say(f"{case.title}")
