@@ -22,6 +22,7 @@ from minipaas.control.intake import Intake
 from minipaas.control.reconcile import Looked, Reconciler
 from minipaas.control.sampling import Sampler
 from minipaas.engine.engine import Engine
+from minipaas.forensics.access import Access
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.change import Change
 from minipaas.model.config import Config
@@ -88,6 +89,8 @@ class Control:
         )
         self._garbage = Garbage(registry, blobs, engine, self._intake.store, config.limits.keep_releases)
         self._collect = asyncio.Event()
+        self.access = Access(engine, registry, config.access, data, lambda: self.observed)
+        """The ways into instances."""
 
     @property
     def observed(self) -> Observed:

@@ -10,12 +10,14 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
 
 from minipaas.engine import body as labels
 from minipaas.engine import limits
+from minipaas.engine.attach import Attached, Command
 from minipaas.engine.body import create_body, insists_on_process_one
 from minipaas.engine.calls import Calls, decode
 from minipaas.engine.events import EventStream
@@ -348,6 +350,10 @@ class Engine:
         params: Params = {"all": True, "filters": _filters(label=[f"{labels.BOX}={self.box}"], name=[f"^{name}$"])}
         listed = await self._calls.get_list("list containers", "containers/json", ListedContainer, params=params)
         return listed[0].id if listed else None
+
+    def attach(self, container: str, command: Command) -> AbstractAsyncContextManager[Attached]:
+        """See `Attached.open`."""
+        return Attached.open(self._streams, container, self._name(container), command)
 
     async def run_hook(self, launch: Launch, change: int, timeout: float) -> HookResult:  # noqa: ASYNC109
         """See `HookRunner.run`."""

@@ -78,3 +78,16 @@ SERVICE_STOP: Final = 5.0
 SERVICE_STDERR: Final = 16 * 1024
 MAX_SOCKET_PATH: Final = 107
 """sun_path of unix(7), less the closing NUL."""
+
+# Ways in.
+ATTACH: Final = 60.0
+"""Until a command in a container has started."""
+PIECE: Final = 64 * 1024
+"""One read of a stream."""
+MAX_ERROR_BODY: Final = 16 * 1024
+RESIZE: Final = 5.0
+EXEC_ENDS: Final = 5.0
+"""After the end of its output a command should be told as ended by then."""
+EXEC_LOOK: Final = 0.02
+HANG_UP: Final = 0.5
+"""A command has so long to go when it is hung up on; then it is killed."""

@@ -94,6 +94,8 @@ class Exec(Struct, frozen=True):
 
     running: bool = field(name="Running", default=False)
     exit_code: int = field(name="ExitCode", default=0)
+    pid: int = field(name="Pid", default=0)
+    """Of its first process on this host, which leads a session."""
 
 
 class Progress(Struct, frozen=True):

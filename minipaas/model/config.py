@@ -98,6 +98,30 @@ class UpgradeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The process before lets what its connections carry go on for at most so long."""
 
 
+class AccessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[access]`: who may go into instances, and for how long."""
+
+    role: Literal["deploy", "admin"] = "admin"
+    """The least that a token must be for."""
+    reason: bool = False
+    """Nobody comes in without saying why."""
+    time: Duration = Duration(1800)
+    """How long an access is open when nobody says for how long."""
+    longest: Duration = Duration(8 * 3600)
+    idle: Duration = Duration(900)
+    """An access through which nothing goes for so long is ended."""
+    sessions: int = 16
+    """Most that are open at once."""
+    record: bool = True
+    """Keep what sessions show, so that it can be played again."""
+    recordings: Size = Size(256 * 1024**2)
+    """Disk that recordings may take, in all."""
+    keep: Duration = Duration(90 * 86400)
+    """So long recordings are kept, and what is told of accesses that are over."""
+    copy: Size = Size(4 * 1024**3)
+    """Most that one `cp` brings in or out."""
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole `config.toml`."""
 
@@ -107,6 +131,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     podman: PodmanConfig = PodmanConfig()
     limits: LimitsConfig = LimitsConfig()
     upgrade: UpgradeConfig = UpgradeConfig()
+    access: AccessConfig = AccessConfig()
 
     def __post_init__(self) -> None:
         for listen in (*self.api.listen, *self.ingress.http, *self.ingress.https):
@@ -129,6 +154,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("upgrade.ready and upgrade.trial must be above 0, upgrade.drain not below")
         if min(self.limits.upload, self.limits.silence) <= 0 or self.limits.bundle <= 0:
             raise ValueError("limits.bundle, limits.upload and limits.silence must be above 0")
+        access = self.access
+        if min(access.idle, access.time, access.sessions, access.copy) <= 0 or access.longest < access.time:
+            raise ValueError(
+                "access.time, idle, sessions and copy must be above 0, and access.longest not below access.time"
+            )
 
     @property
     def tls_on(self) -> bool:

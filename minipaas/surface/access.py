@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from msgspec import Struct
 
+from minipaas.model.config import Config
 from minipaas.model.cookies import SECURE_SESSION_COOKIE, SESSION_COOKIE
 from minipaas.model.errors import Forbidden
 from minipaas.registry.registry import Registry
@@ -59,6 +60,8 @@ class Access(Enum):
     ADMIN = "admin"
     UPLOAD = "upload"
     """Deploy; or anyone when a bundle's signature alone is the authority."""
+    ENTER = "enter"
+    """Admin; or what the box's owner lets into instances."""
 
     @property
     def explained(self) -> str:
@@ -70,10 +73,36 @@ class Access(Enum):
             Access.DEPLOY: "The socket, or a token for deploy or admin.",
             Access.ADMIN: "The socket, or a token for admin.",
             Access.UPLOAD: "As deploy; with `[api] accept_signed_uploads = true` anyone: the signature decides.",
+            Access.ENTER: 'As admin; with `[access] role = "deploy"` as deploy.',
         }[self]
 
 
-_NEEDED = {Access.READ: Role.READ, Access.DEPLOY: Role.DEPLOY, Access.UPLOAD: Role.DEPLOY, Access.ADMIN: Role.ADMIN}
+_NEEDED = {
+    Access.READ: Role.READ,
+    Access.DEPLOY: Role.DEPLOY,
+    Access.UPLOAD: Role.DEPLOY,
+    Access.ADMIN: Role.ADMIN,
+    Access.ENTER: Role.ADMIN,
+}
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """What the owner of the box allows, as far as access depends on it."""
+
+    signed_uploads: bool = False
+    enters: Role = Role.ADMIN
+    """The least role that may go into instances."""
+
+    @classmethod
+    def of(cls, config: Config) -> Policy:
+        return cls(signed_uploads=config.api.accept_signed_uploads, enters=Role(config.access.role))
+
+    def needed(self, access: Access) -> Role:
+        """The least role for an access that needs one."""
+        return self.enters if access is Access.ENTER else _NEEDED.get(access, Role.READ)
+
+
+CAREFUL = Policy()
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -91,15 +120,15 @@ class Caller(Struct, frozen=True, kw_only=True):
     local: bool = False
     """The role is what `[api] local` gives to anyone on this machine."""
 
-    def may(self, access: Access, *, signed_uploads: bool = False) -> bool:
+    def may(self, access: Access, policy: Policy = CAREFUL) -> bool:
         """Whether this caller has that access."""
         if access is Access.DOOR:
             return True
         if access is Access.OPEN:
             return self.near or self.role is not None
-        if access is Access.UPLOAD and signed_uploads:
+        if access is Access.UPLOAD and policy.signed_uploads:
             return True
-        return _RANK[self.role] >= _RANK[_NEEDED[access]]
+        return _RANK[self.role] >= _RANK[policy.needed(access)]
 
     @property
     def sees_logs(self) -> bool:
@@ -190,15 +219,15 @@ def check_csrf(caller: Caller, method: str, given: str, sessions: Sessions, *, f
         )
 
 
-def require(caller: Caller, access: Access, method: str, *, signed_uploads: bool) -> None:
+def require(caller: Caller, access: Access, method: str, policy: Policy = CAREFUL) -> None:
     """Let the caller through, or raise Forbidden that says what is missing and how to get it."""
     if caller.reads_only and method not in _SAFE:
         raise Forbidden(
             "cannot change anything with a password: send the token as Authorization: Bearer", code="api.basic"
         )
-    if caller.may(access, signed_uploads=signed_uploads):
+    if caller.may(access, policy):
         return
-    role = _NEEDED.get(access, Role.READ)
+    role = policy.needed(access)
     hint = f"make a token on the box: minipaas token new NAME --role {role}; then set MINIPAAS_TOKEN"
     if caller.role is None:
         raise Forbidden(f"cannot do that without a token for {role}", hint=hint, code="api.credentials")
@@ -230,6 +259,15 @@ def check_site(method: str, headers: Mapping[str, str]) -> None:
     site = headers.get("Sec-Fetch-Site", "none")
     origin = headers.get("Origin")
     if site in ("none", "same-origin") and (origin is None or _same(origin, headers.get("Host", ""))):
+        return
+    raise Forbidden("cannot do that: the request comes from a page of another site", code="api.cross_site")
+
+
+def check_origin(headers: Mapping[str, str], *, browser: bool) -> None:
+    """Refuse a WebSocket that a page of another site opens (RFC 6455, 10.2). `browser`: it came with a session, and
+    browsers always say where their pages are from; a program says nothing."""
+    origin = headers.get("Origin")
+    if (origin is None and not browser) or (origin is not None and _same(origin, headers.get("Host", ""))):
         return
     raise Forbidden("cannot do that: the request comes from a page of another site", code="api.cross_site")
 

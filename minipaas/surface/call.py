@@ -36,6 +36,7 @@ PATH_PATTERNS = {
     "id": r"[0-9]{1,15}",
     "name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
     "held": r"[0-9a-f]{16}",
+    "lease": r"[0-9a-f]{12}",
     "release": r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}",
     "file": r"[a-zA-Z0-9._/-]{1,80}",
 }
@@ -101,6 +102,8 @@ class Context:
         """Rows of the overview as last rendered, with what they show."""
         self.streams = 0
         """Event streams open now."""
+        self.sockets: dict[web.WebSocketResponse, bool] = {}
+        """WebSockets open now, and whether they end by themselves when the surface closes."""
         self.comparisons: dict[tuple[str, bool, str, bool], Comparison] = {}
         """Of two releases, by digest, and whether each was retired then."""
         self.comparing = asyncio.Lock()

@@ -119,7 +119,7 @@ class Box:
         """Like `call`; the body of the answer as it is. `absolute`: the path is not below /api/v1. Raises what the box
         said, or Unreachable."""
         data, kind = (body, "application/octet-stream") if isinstance(body, bytes) else (to_json(body), _JSON)
-        headers = self._headers() | ({} if body is None else {"Content-Type": kind})
+        headers = self.headers | ({} if body is None else {"Content-Type": kind})
         with self._connection(self.limits.answer) as wire:
             target = path if absolute else _target(path, query)
             wire.request(method, target, None if body is None else data, headers)
@@ -163,7 +163,7 @@ class Box:
             sock = wire.sock
             wire.putrequest("PUT", _target(path, query))
             headers = {"Content-Type": media_type, "Content-Length": str(length), "Expect": "100-continue"}
-            for name, value in (self._headers() | headers).items():
+            for name, value in (self.headers | headers).items():
                 wire.putheader(name, value)
             wire.endheaders()
             reader = Reader(sock)
@@ -244,7 +244,7 @@ class Box:
 
     def _stream(self, path: str, last: str) -> Iterator[Event | None]:
         """Events of one connection; None for a sign of life without content."""
-        headers = self._headers() | {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        headers = self.headers | {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
         with self._connection(self.limits.silence) as wire:
             wire.request("GET", _target(path, None), None, headers)
             response = wire.getresponse()
@@ -271,7 +271,9 @@ class Box:
 
     # -- plumbing ------------------------------------------------------------------------------------------------
 
-    def _headers(self) -> dict[str, str]:
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request brings."""
         return {"User-Agent": "minipaas", "Accept": _JSON} | (
             {"Authorization": f"Bearer {self.token}"} if self.token else {}
         )

@@ -5,12 +5,14 @@ What always holds: nothing here waits longer than it is told, and `unreachable` 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import os
 import select
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -165,15 +167,22 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        if len(os.fsencode(self._path)) <= _SOCKADDR_MAX:
-            self.sock.connect(self._path)
-            return
-        directory, name = os.path.split(self._path)
-        held = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-        try:
-            self.sock.connect(f"/proc/self/fd/{held}/{name}")
-        finally:
-            os.close(held)
+        with reachable_path(self._path) as path:
+            self.sock.connect(path)
+
+
+@contextlib.contextmanager
+def reachable_path(path: str) -> Iterator[str]:
+    """A name of the Unix socket at `path` that is short enough for sockaddr_un, for as long as the block lasts."""
+    if len(os.fsencode(path)) <= _SOCKADDR_MAX:
+        yield path
+        return
+    directory, name = os.path.split(path)
+    held = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{held}/{name}"
+    finally:
+        os.close(held)
 
 
 def connection(address: Address, connect: float, timeout: float) -> http.client.HTTPConnection:
@@ -182,7 +191,7 @@ def connection(address: Address, connect: float, timeout: float) -> http.client.
     if address.scheme == "unix":
         made = _UnixConnection(address.host, connect)
     elif address.scheme == "https":
-        made = http.client.HTTPSConnection(address.host, address.port, timeout=connect, context=_tls())
+        made = http.client.HTTPSConnection(address.host, address.port, timeout=connect, context=tls_context())
     else:
         made = http.client.HTTPConnection(address.host, address.port, timeout=connect)
     plain = made.connect
@@ -195,7 +204,7 @@ def connection(address: Address, connect: float, timeout: float) -> http.client.
     return made
 
 
-def _tls() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Raises Invalid for a CA that cannot be read."""
     import ssl
 

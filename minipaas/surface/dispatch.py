@@ -19,7 +19,7 @@ from aiohttp.typedefs import Middleware
 from minipaas.model.errors import Forbidden, Invalid, MinipaasError
 from minipaas.model.typed import to_json
 from minipaas.surface import problems
-from minipaas.surface.access import Caller, check_csrf, check_host, check_site, identify, require
+from minipaas.surface.access import Caller, Policy, check_csrf, check_host, check_site, identify, require
 from minipaas.surface.call import Call, Context, check_path, decode, read_query
 from minipaas.surface.continuing import go_ahead, still_waits
 from minipaas.surface.limits import Limits
@@ -85,7 +85,7 @@ def endpoint(row: Row, context: Context) -> Callable[[web.Request], Awaitable[we
 
     async def answer(request: web.Request) -> web.StreamResponse:
         caller = request[CALLER]
-        require(caller, row.access, request.method, signed_uploads=context.control.config.api.accept_signed_uploads)
+        require(caller, row.access, request.method, Policy.of(context.control.config))
         check_path(request)
         call = Call(request, context, caller)
         call.query = read_query(call, row.query) if row.api else {}

@@ -24,7 +24,17 @@ class Limits(Struct, frozen=True, kw_only=True):
     kept_streams: int = 8
     """The last of them are for administrators alone: no token for less can keep them from following."""
     heartbeat: float = 15.0
-    """An event stream is never silent for longer."""
+    """An event stream is never silent for longer; a WebSocket's other side is asked so often whether it is there."""
+    sockets: int = 64
+    """Most WebSockets at once."""
+    kept_sockets: int = 16
+    """The last of them are for administrators alone."""
+    socket_message: int = 1024 * 1024
+    """Largest message."""
+    socket_begin: float = 10.0
+    """The first message must have arrived by then."""
+    socket_close: float = 3.0
+    """The other side may take so long to say goodbye too."""
     news_gap: float = 0.5
     """Between two pieces of news on one stream."""
     glance: float = 1.0

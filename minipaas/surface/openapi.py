@@ -52,7 +52,8 @@ def document() -> dict[str, Any]:
     rows = [row for row in TABLE if row.api]
     types: list[type] = [ProblemBody, StepEvent, EndEvent, NewsEvent]
     for row in rows:
-        types += [kind for kind in (row.request, row.response, *dict(row.others).values()) if is_struct(kind)]
+        kinds = (row.request, row.response, *dict(row.others).values(), row.hears, *row.says)
+        types += [kind for kind in kinds if is_struct(kind)]
     _, schemas = msgspec.json.schema_components(list(dict.fromkeys(types)), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for row in rows:

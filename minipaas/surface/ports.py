@@ -8,6 +8,7 @@ from typing import Protocol
 from minipaas.certs.keeper import Keeper
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.engine.info import EngineInfo
+from minipaas.forensics.access import Access
 from minipaas.model.change import Change
 from minipaas.model.config import Config
 from minipaas.model.observed import Observed
@@ -60,6 +61,8 @@ class ControlPort(Protocol):
     def config(self) -> Config: ...
     @property
     def observed(self) -> Observed: ...
+    @property
+    def access(self) -> Access: ...
     @property
     def trouble(self) -> str: ...
 

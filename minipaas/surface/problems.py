@@ -35,6 +35,7 @@ STATUS = {
 STATUS_BY_CODE = {
     "api.request": 400,
     "api.credentials": 401,
+    "api.websocket": 400,
     "api.method": 405,
     "api.too_large": 413,
     "api.media_type": 415,

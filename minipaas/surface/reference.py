@@ -73,6 +73,9 @@ def _row(row: Row) -> str:
     answer = _link(row.response) if isinstance(row.response, type) else row.response or "nothing"
     lines.append(f"- answer {row.status}: {answer}\n")
     lines += [f"- answer {status}: {_link(kind)}\n" for status, kind in row.others]
+    if row.websocket:
+        begins = [f"it begins with your {_link(row.hears)}"] if row.hears else []
+        lines.append(f"- messages: {'; '.join([*begins, 'the box says ' + ', '.join(map(_link, row.says))])}\n")
     lines.append(f"- errors: {', '.join(map(str, errors_of(row)))}\n")
     return "".join(lines)
 
@@ -95,7 +98,7 @@ def _errors() -> str:
 def _types() -> str:
     kinds: dict[str, type] = {}
     for row in TABLE:
-        for kind in (row.request, row.response, *dict(row.others).values()):
+        for kind in (row.request, row.response, *dict(row.others).values(), row.hears, *row.says):
             if is_struct(kind):
                 _collect(kind, kinds)
     for event in (StepEvent, EndEvent):

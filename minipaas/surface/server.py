@@ -24,6 +24,7 @@ from minipaas.surface.listen import BACKLOG, tcp_socket, unix_socket
 from minipaas.surface.news import News
 from minipaas.surface.ports import ControlPort
 from minipaas.surface.table import TABLE
+from minipaas.surface.websocket import leave
 from minipaas.takeover.own import Own
 
 log = logging.getLogger("minipaas.surface")
@@ -35,9 +36,14 @@ def application(context: Context) -> web.Application:
     for row in TABLE:
         handler = endpoint(row, context)
         app.router.add_route(row.method, row.path, handler, expect_handler=expect)
-        if row.method == "GET" and row.response != "text/event-stream":
+        if row.method == "GET" and row.response != "text/event-stream" and not row.websocket:
             app.router.add_route("HEAD", row.path, handler, expect_handler=expect)
     app.on_response_prepare.append(harden)
+
+    async def goodbye(_: web.Application) -> None:
+        await leave(context)
+
+    app.on_shutdown.append(goodbye)
     return app
 
 
@@ -48,6 +54,7 @@ class Surface:
         self._limits = limits
         self._runner: web.AppRunner | None = None
         self._news: News | None = None
+        self._control: ControlPort | None = None
         self._socket_path: Path | None = None
         self._sockets: list[socket.socket] = []
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -91,6 +98,7 @@ class Surface:
         ready: Sequence[socket.socket],
         own: Own | None,
     ) -> None:
+        self._control = control
         self._sockets = [*ready]
         for address, port in listen:
             self._sockets.append(tcp_socket(address, port))
@@ -116,9 +124,12 @@ class Surface:
             await web.SockSite(self._runner, one, backlog=BACKLOG, ssl_context=secure).start()
 
     async def close(self) -> None:
-        """End event streams, give other requests `limits.shutdown` seconds. Also after a failed start."""
+        """End event streams and accesses to instances, give other requests `limits.shutdown` seconds. Also after a
+        failed start."""
         if self._news is not None:
             self._news.close()
+        if self._control is not None:
+            self._control.access.leases.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

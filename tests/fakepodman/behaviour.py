@@ -46,6 +46,8 @@ class Behaviour:
     exec_code: int = 0
     exec_output: str = ""
     exec_delay: float = 0.0
+    lacks: tuple[str, ...] = ()
+    """Commands that are not in its image; others are those of this machine."""
 
     @classmethod
     def from_env(cls, text: str, base: Behaviour) -> Behaviour:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from tests.fakepodman.behaviour import Behaviour
+from tests.fakepodman.commands import attach, frame, resize
 from tests.fakepodman.pull import pull_for_real
 from tests.fakepodman.state import Container, ExecSession, Image, Refusal
 from tests.fakepodman.world import Fault, World, network_entry, volume_entry
@@ -439,18 +440,16 @@ async def container_logs(fake: FakePodman, request: web.Request, args: Args) -> 
     return web.Response(body=b"".join(frame(stream, f"{line}\n".encode()) for stream, line in lines))
 
 
-def frame(stream: int, payload: bytes) -> bytes:
-    """The eight-byte header and the payload."""
-    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
-
-
 @route("POST", "containers/{name}/exec")
 async def create_exec(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     container = fake.world.find(args["name"])
     body = await fake._json(request, "POST containers/{name}/exec")
     if not container.running:
         raise Fault(500, "container state improper", "can only create exec sessions on running containers")
-    session = ExecSession(secrets.token_hex(32), container.id, body["Cmd"])
+    env = dict(pair.partition("=")[::2] for pair in body.get("Env") or ())
+    session = ExecSession(
+        secrets.token_hex(32), container.id, body["Cmd"], body.get("Tty", False), body.get("AttachStdin", False), env
+    )
     fake.world.state.execs[session.id] = session
     fake.world.tell_of(container, "exec")
     return web.json_response({"Id": session.id}, status=201)
@@ -460,6 +459,11 @@ async def create_exec(fake: FakePodman, request: web.Request, args: Args) -> web
 async def start_exec(fake: FakePodman, request: web.Request, args: Args) -> web.StreamResponse:
     session = _exec(fake, args)
     container = fake.world.find(session.container)
+    if request.headers.get("Upgrade") == "tcp":
+        body = await fake._json(request, "POST exec/{id}/start")
+        await attach(session, container, request, (body.get("w") or 80, body.get("h") or 24))
+        fake.world.tell_of(container, "exec_died")
+        return web.Response()  # the connection is no longer HTTP's: this goes nowhere
     behaviour = container.behaviour
     session.running = True
     await asyncio.sleep(behaviour.exec_delay)
@@ -469,10 +473,26 @@ async def start_exec(fake: FakePodman, request: web.Request, args: Args) -> web.
     return web.Response(body=data, headers={"Content-Type": "application/vnd.docker.raw-stream"})
 
 
+@route("POST", "exec/{id}/resize")
+async def resize_exec(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    session = _exec(fake, args)
+    if not session.running:
+        raise Fault(409, "exec session is not running")
+    resize(session, int(request.query["w"]), int(request.query["h"]))
+    return web.Response(status=201)
+
+
 @route("GET", "exec/{id}/json")
 async def inspect_exec(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     session = _exec(fake, args)
-    return web.json_response({"ID": session.id, "Running": session.running, "ExitCode": session.exit_code})
+    return web.json_response(
+        {
+            "ID": session.id,
+            "Running": session.running,
+            "ExitCode": session.exit_code,
+            "Pid": session.pid if session.running else 0,
+        }
+    )
 
 
 def _exec(fake: FakePodman, args: Args) -> ExecSession:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
+import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from tests.fakepodman.behaviour import Behaviour, Listener, hold_port
@@ -123,6 +129,12 @@ class Container:
     """What happens to it by itself: it begins to listen, it ends."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @cached_property
+    def root(self) -> Path:
+        """Its file system: a directory, made when somebody asks for it; gone with the container."""
+        self.directory = tempfile.TemporaryDirectory(prefix="fake-container-")
+        return Path(self.directory.name)
+
     @property
     def labels(self) -> dict[str, str]:
         return dict(self.body.get("labels") or {})
@@ -226,8 +238,28 @@ class ExecSession:
     id: str
     container: str
     command: list[str]
+    tty: bool = False
+    stdin: bool = False
+    env: dict[str, str] = field(default_factory=dict)
     running: bool = False
     exit_code: int = 0
+    pid: int = 0
+    size: tuple[int, int] = (80, 24)
+    master: int | None = None
+    """Of its terminal."""
+    process: asyncio.subprocess.Process | None = None
+
+    def kill(self) -> None:
+        """Its process and those in its group."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Its terminal is gone."""
+        if self.master is not None:
+            os.close(self.master)
+            self.master = None
 
 
 @dataclass

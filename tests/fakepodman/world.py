@@ -141,6 +141,9 @@ class World:
             return
         container.state, container.exit_code, container.oom = "exited", code, oom
         container.finished = time.time()
+        for session in self.state.execs.values():
+            if session.container == container.id:
+                session.kill()
         life, container.life = container.life, None
         if life is not None:
             life.cancel()

@@ -21,6 +21,7 @@ from minipaas.certs.keeper import Keeper
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
 from minipaas.engine.info import EngineInfo
+from minipaas.forensics.access import Access
 from minipaas.model.change import Change
 from minipaas.model.config import Config
 from minipaas.model.errors import MinipaasError, Missing, Refused
@@ -80,6 +81,7 @@ class SmallControl:
         self.config = config
         self.certificates: Keeper | None = None
         self.observed = Observed(boot="boot-1")
+        self.access = Access(self.engine, self.registry, config.access, data, lambda: self.observed)  # type: ignore[arg-type]
         self.trouble = ""
         intake = Intake(self.registry, self.blobs, config.limits, "linux/amd64")
         self.held = HeldBundles(

@@ -278,7 +278,7 @@ async def test_another_sites_page_cannot_upload_even_where_signatures_suffice(tm
 def test_from_elsewhere_nothing_goes_without_a_token(access: Access) -> None:
     stranger = Caller(actor="anonymous", origin="tcp 192.168.1.9", role=None, near=False)
     with pytest.raises(Forbidden) as refused:
-        require(stranger, access, "GET", signed_uploads=False)
+        require(stranger, access, "GET")
     assert refused.value.code == "api.credentials"
 
 

@@ -3,8 +3,8 @@
 What always holds: a command's module is imported when that command runs, not before, and `--help` imports none of
 them; whatever happens, a person gets "cannot X: why" and a hint on stderr instead of a stack trace.
 
-Exit codes: 0 done; 1 failed; 2 usage; 3 refused (signature, trust, downgrade, policy); 4 no such thing;
-5 box unreachable; 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 usage; 3 refused (signature, trust, downgrade, policy); 4 no such thing; 5 box
+unreachable; 130 interrupted. `exec` and `shell` end with the exit code of what they ran, or 125, 126, 127 (`enter`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "events": ("events:events", "What happened to an app, in one order of time."),
         "logs": ("apps:logs", "The last lines that an app wrote."),
+        "exec": ("enter:exec_", "Run a command in an instance."),
+        "shell": ("enter:shell", "Open a shell in an instance."),
+        "access": ("leases:access", "Who is in instances, and who was."),
         "certs": ("certs:certs", "The certificates of a box."),
         "page": ("page:page", "Open the status page, signed in as you."),
         "token": ("access:token", "Who may use the API over TCP."),
@@ -169,6 +172,12 @@ def _failed(error: Exception, as_json: bool) -> int:
 
         traceback.print_exception(error)
     known = _known(error)
+    tell(known, as_json)
+    return exit_code(known)
+
+
+def tell(known: MinipaasError, as_json: bool) -> None:
+    """Print an error on stderr, for a person or a program."""
     if as_json:
         import msgspec
 
@@ -180,7 +189,6 @@ def _failed(error: Exception, as_json: bool) -> int:
         print(paint(clean(known.message, sys.stderr), "red", sys.stderr), file=sys.stderr)
         if known.hint:
             print(f"→ {clean(known.hint, sys.stderr)}", file=sys.stderr)
-    return exit_code(known)
 
 
 def _known(error: Exception) -> MinipaasError:

@@ -52,6 +52,16 @@ def app_and_service(name: str) -> tuple[str, str | None]:
     return app, service or None
 
 
+def instance_named(name: str) -> tuple[str, str | None, int | None]:
+    """`APP`, `APP/SERVICE` or `APP/SERVICE/N`, taken apart. Raises Invalid."""
+    path, slash, number = name.rpartition("/")
+    if slash and number.isdecimal() and "/" in path and int(number) > 0:
+        return *app_and_service(path), int(number)
+    if name.count("/") > 1:
+        raise Invalid(f"cannot read {name!r}: it is not APP, APP/SERVICE or APP/SERVICE/N", code="cli.name")
+    return *app_and_service(name), None
+
+
 def dry_run_option(command: F) -> F:
     """`--dry-run`, as the parameter `dry_run: bool`."""
     return click.option("--dry-run", is_flag=True, help="Show what would happen, and do nothing.")(command)

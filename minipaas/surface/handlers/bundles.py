@@ -22,7 +22,7 @@ async def put(call: Call) -> Accepted | Held:
     """Take a bundle in, or hold it. Its body is asked for only when the box is ready to read it."""
     stream, length = body_of(call)
     if call.query["hold"]:
-        require(call.caller, Access.DEPLOY, call.request.method, signed_uploads=False)
+        require(call.caller, Access.DEPLOY, call.request.method)
         hold = await call.control.hold_bundle(stream, length, actor=call.caller.actor, origin=call.caller.origin)
         return await held_view(call, hold)
     change = await call.control.receive_bundle(

@@ -15,7 +15,7 @@ from yarl import URL
 from minipaas.model.errors import MinipaasError
 from minipaas.model.units import human_bytes
 from minipaas.surface import problems
-from minipaas.surface.access import Access
+from minipaas.surface.access import Access, Policy
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.box import facts
 from minipaas.surface.i18n import LANGUAGES, catalogue, choose
@@ -73,7 +73,7 @@ async def render(
             here=str(address),
             switch=lambda tag: str(address.update_query(lang=tag)),
             caller=call.caller,
-            may=lambda access: call.caller.may(Access(access)),
+            may=lambda access: call.caller.may(Access(access), Policy.of(call.control.config)),
             csrf=call.caller.session.csrf if call.caller.session else call.context.sessions.open_csrf,
             live=live,
             news=live or news,

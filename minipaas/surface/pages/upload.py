@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from minipaas.model.errors import MinipaasError
 from minipaas.surface import problems
-from minipaas.surface.access import Access
+from minipaas.surface.access import Access, Policy
 from minipaas.surface.call import Call
 from minipaas.surface.handlers import held as held_bundles
 from minipaas.surface.handlers.changes import detail
@@ -23,14 +23,14 @@ class Decision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 async def upload(call: Call) -> web.Response:
     """Where to drop them; or what is missing."""
-    signed = call.control.config.api.accept_signed_uploads
+    policy = Policy.of(call.control.config)
     told = catalogue(language_of(call.request))
     return await render(
         call,
         "upload.html",
         live=False,
         news=True,
-        allowed=call.caller.may(Access.UPLOAD, signed_uploads=signed),
+        allowed=call.caller.may(Access.UPLOAD, policy),
         by_signature=not call.caller.may(Access.DEPLOY),
         waiting=call.control.held.every() if call.caller.may(Access.DEPLOY) else (),
         upload_words=json.dumps(told.below("upload_js"), ensure_ascii=False),

@@ -33,6 +33,10 @@ class Row(Struct, frozen=True, kw_only=True):
     """The fields of a browser's form; it must bring the secret of its page (`access.check_csrf`)."""
     streams_in: bool = False
     """The handler itself reads the body."""
+    hears: type[Struct] | None = None
+    """What the first message of a WebSocket says, for a row whose status is 101 (RFC 6455)."""
+    says: tuple[type[Struct], ...] = ()
+    """The messages that the box sends on it."""
     errors: tuple[int, ...] = ()
     """Beside those that every row may answer with."""
 
@@ -47,6 +51,11 @@ class Row(Struct, frozen=True, kw_only=True):
         return self.request is bytes or (
             self.request is not None and any(field.required for field in msgspec.structs.fields(self.request))
         )
+
+    @property
+    def websocket(self) -> bool:
+        """Whether the answer is a WebSocket."""
+        return self.status == 101
 
     @property
     def api(self) -> bool:

@@ -1,0 +1,93 @@
+"""Going in: the one place through which anybody enters an instance. Every way is on a lease.
+
+What always holds: the lease is open before anything is done in the instance, and what was begun is ended with it; an
+instance that somebody could have written to is marked before it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from minipaas.engine.attach import Attached, Command
+from minipaas.engine.engine import Engine
+from minipaas.forensics.kept import Kept
+from minipaas.forensics.leases import Leases, OpenLease
+from minipaas.forensics.target import choose
+from minipaas.forensics.touched import Touch, Touched
+from minipaas.model.config import AccessConfig
+from minipaas.model.errors import EngineError
+from minipaas.model.lease import Entry
+from minipaas.model.observed import Instance, Observed
+from minipaas.registry.registry import Registry
+
+DIRECTORY = "access"
+"""In the data directory."""
+SHELL = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
+"""The better of the shells that there are."""
+
+
+class Visitor(Struct, frozen=True, kw_only=True):
+    """Who comes in, from where, why, and for how long (seconds; None: as long as is usual)."""
+
+    actor: str
+    origin: str
+    reason: str = ""
+    seconds: float | None = None
+
+
+class Access:
+    """One for the box."""
+
+    def __init__(
+        self, engine: Engine, registry: Registry, config: AccessConfig, data: Path, observed: Callable[[], Observed]
+    ) -> None:
+        directory = data / DIRECTORY
+        self._engine = engine
+        self._observed = observed
+        self.kept = Kept(directory, config.recordings, config.keep)
+        self.leases = Leases(registry, self.kept, config)
+        self.touched = Touched(directory / "touched.json")
+
+    def instance(self, app: str, service: str | None, slot: int | None) -> Instance:
+        """See `choose`."""
+        return choose(self._observed(), app, service, slot)
+
+    @asynccontextmanager
+    async def command(self, instance: Instance, command: Command, visitor: Visitor) -> AsyncIterator[OpenLease]:
+        """A lease for a command in an instance; `run` runs it."""
+        kind = Entry.SHELL if command.size is not None else Entry.EXEC
+        async with self.leases.hold(
+            kind,
+            instance,
+            what=command.argv[0] if command.argv is not SHELL else "",
+            actor=visitor.actor,
+            origin=visitor.origin,
+            reason=visitor.reason,
+            seconds=visitor.seconds,
+            record=True,
+        ) as lease:
+            await self._touch(instance, kind, visitor)
+            if lease.recording is not None:
+                size = command.size
+                lease.recording.begin(size.columns if size else 80, size.rows if size else 24, command.argv[0])
+            yield lease
+
+    def run(self, instance: Instance, command: Command) -> AbstractAsyncContextManager[Attached]:
+        """The command itself, within its lease."""
+        return self._engine.attach(instance.id, command)
+
+    async def alive(self, container: str) -> bool:
+        """Whether an instance still runs; when nobody can tell it does."""
+        try:
+            return (await self._engine.inspect(container)).state.status == "running"
+        except EngineError as error:
+            return error.code != "engine.missing"
+
+    async def _touch(self, instance: Instance, kind: Entry, visitor: Visitor) -> None:
+        touch = Touch(by=visitor.actor, how=kind.value, at=self.leases.now())
+        await self.touched.mark(instance.id, touch, [one.id for one in self._observed().instances])
+        self.leases.version += 1

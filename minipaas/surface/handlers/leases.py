@@ -1,0 +1,56 @@
+"""Leases: who is and was in instances, and what they saw."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from minipaas.model.lease import Lease
+from minipaas.surface.call import Call
+from minipaas.surface.wire_access import Leases, LeaseView
+
+
+async def listing(call: Call) -> Leases:
+    """The open ones first."""
+    app: str | None = call.query["app"]
+    limit: int = call.query["limit"]
+    access = call.control.access
+    now = [lease for lease in access.leases.open_now if app in (None, lease.app)]
+    past = await access.kept.newest(limit, app)
+    return Leases(leases=tuple(lease_view(lease) for lease in [*now, *past][:limit]))
+
+
+async def end(call: Call) -> web.Response:
+    """Of anybody's."""
+    call.control.access.leases.revoke(call.request.match_info["lease"], call.caller.actor)
+    return web.Response(status=204)
+
+
+async def recording(call: Call) -> web.Response:
+    """Also of a session that is not over."""
+    lease = call.request.match_info["lease"]
+    body = await call.control.access.kept.recording(lease)
+    response = web.Response(body=body, content_type="application/x-asciicast")
+    response.headers["Content-Disposition"] = f'attachment; filename="{lease}.cast"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def lease_view(lease: Lease) -> LeaseView:
+    """A lease as it is told."""
+    return LeaseView(
+        id=lease.id,
+        kind=lease.kind,
+        app=lease.app,
+        service=lease.service,
+        instance=lease.instance,
+        actor=lease.actor,
+        origin=lease.origin,
+        reason=lease.reason,
+        what=lease.what,
+        started=lease.started,
+        until=lease.until,
+        ended=lease.ended,
+        ending=lease.ending,
+        result=lease.result,
+        recording=lease.recording,
+    )

@@ -1,0 +1,52 @@
+"""Ways into instances, and who is or was in them."""
+
+from __future__ import annotations
+
+from minipaas.surface import wire_access
+from minipaas.surface.access import Access
+from minipaas.surface.call import Query
+from minipaas.surface.handlers import commands, leases
+from minipaas.surface.rows.row import NAME, V1, Row, limit
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/exec",
+        access=Access.ENTER,
+        handler=commands.run,
+        summary="A command or shell in an instance. Bytes begin with the number of their stream: 0 in, 1 out, 2 error.",
+        status=101,
+        response="WebSocket",
+        hears=wire_access.RunCommand,
+        says=(wire_access.Opened, wire_access.Notice, wire_access.Taken, wire_access.Ended),
+        errors=(404, 503),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/leases",
+        access=Access.READ,
+        handler=leases.listing,
+        summary="Who is in an instance now, and who was, the newest first.",
+        query=(Query(name="app", summary="Only of this app.", pattern=NAME), limit(50)),
+        response=wire_access.Leases,
+    ),
+    Row(
+        method="DELETE",
+        path=f"{V1}/leases/{{lease}}",
+        access=Access.ENTER,
+        handler=leases.end,
+        summary="End somebody's access now.",
+        status=204,
+        response="",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/leases/{{lease}}/recording",
+        access=Access.ENTER,
+        handler=leases.recording,
+        summary="What a session showed, to be played again (asciicast v2).",
+        response="application/x-asciicast",
+        errors=(404,),
+    ),
+)

@@ -1,0 +1,130 @@
+"""What crosses the wire for going into instances: leases, and the messages of their WebSockets.
+
+Beside these messages, which are JSON, a WebSocket carries bytes: for a command the first byte of a message says which
+stream it is of (0 standard input, 1 standard output, 2 standard error), for a connection and for files they are the
+bytes themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from minipaas.model.lease import Ending, Entry
+from minipaas.surface.wire import Problem
+
+Name = Annotated[str, Meta(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+Word = Annotated[str, Meta(max_length=4096)]
+
+
+class TerminalSize(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """In characters."""
+
+    columns: Annotated[int, Meta(ge=1, le=4096)]
+    rows: Annotated[int, Meta(ge=1, le=4096)]
+
+
+class Enter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which instance, why, and for how long: part of what every access begins with."""
+
+    service: Name | None = None
+    """May be left out when the app has only one."""
+    slot: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    """The number of the instance; one that serves when left out."""
+    reason: Annotated[str, Meta(max_length=200)] = ""
+    seconds: Annotated[float, Meta(gt=0)] | None = None
+    """How long at most; what `[access] time` says when left out."""
+
+
+class RunCommand(Enter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first message to a command."""
+
+    argv: Annotated[tuple[Word, ...], Meta(max_length=1000)] = ()
+    """The command; empty: the shell that there is, on a terminal."""
+    terminal: TerminalSize | None = None
+    """None: no terminal, and standard error apart."""
+    stdin: bool = True
+    env: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
+    """NAME=value."""
+    user: Annotated[str, Meta(max_length=100)] = ""
+    workdir: Word = ""
+    toolbox: bool = False
+    """In a container of tools beside the instance, which sees its processes, network and files."""
+
+
+class LeaseView(Struct, frozen=True, kw_only=True):
+    """Somebody's way into an instance, open or over. Times are Unix seconds."""
+
+    id: str
+    kind: Entry
+    app: str
+    service: str
+    instance: str
+    actor: str
+    origin: str
+    reason: str
+    what: str
+    """The program, port or path; never its arguments."""
+    started: float
+    until: float
+    ended: float | None
+    ending: Ending | None
+    result: str
+    recording: bool
+    """Whether what was shown can be played again."""
+
+
+class Leases(Struct, frozen=True, kw_only=True):
+    """The newest first."""
+
+    leases: tuple[LeaseView, ...]
+
+
+class Opened(Struct, frozen=True, kw_only=True, tag="opened", tag_field="type"):
+    """The access is open, and the command runs."""
+
+    lease: LeaseView
+    toolbox: bool = False
+
+
+class Notice(Struct, frozen=True, kw_only=True, tag="notice", tag_field="type"):
+    """Something that the person should know."""
+
+    text: str
+
+
+class Taken(Struct, frozen=True, kw_only=True, tag="taken", tag_field="type"):
+    """So many more of your bytes have found their way. Never send more than `WINDOW` ahead of what was taken, or what
+    is asked and answered cannot get past them."""
+
+    bytes: int
+
+
+class Ended(Struct, frozen=True, kw_only=True, tag="ended", tag_field="type"):
+    """The last message."""
+
+    ending: Ending
+    code: int | None = None
+    """The exit code of a command, where it is known."""
+    text: str = ""
+    """Why it ended, unless it ended by itself."""
+    error: Problem | None = None
+
+
+class Resize(Struct, frozen=True, kw_only=True, tag="resize", tag_field="type"):
+    """The terminal has another size now."""
+
+    columns: Annotated[int, Meta(ge=1, le=4096)]
+    rows: Annotated[int, Meta(ge=1, le=4096)]
+
+
+class InputEnds(Struct, frozen=True, kw_only=True, tag="eof", tag_field="type"):
+    """Nothing more comes on standard input."""
+
+
+WINDOW = 256 * 1024
+"""Bytes that a client may have sent and not heard of."""
+
+Said = Resize | InputEnds
+"""What a client says to a command, beside bytes."""
