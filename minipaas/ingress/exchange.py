@@ -405,6 +405,7 @@ class Exchange(asyncio.Protocol):
     def _fail(self, fault: Fault) -> None:
         """Stop what the instance is doing and say why; when an answer has begun, just stop."""
         begun = self.state == ANSWER
+        self._stop_connecting()
         self._drop_upstream()
         if begun:
             self._cut_off()
@@ -462,15 +463,19 @@ class Exchange(asyncio.Protocol):
         """The client is gone, or has to go."""
         if self.waits is not None:
             self.waits.forget(self)
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
+        self._stop_connecting()
         if self.upstream is not None and self.state not in (TUNNEL, HALF) and self._target is not None:
             self._target.tally.broken += 1
         self._drop_upstream(politely=self.state in (TUNNEL, HALF))
         self._leave()
         self._end()
         self.state = CLOSING
+
+    def _stop_connecting(self) -> None:
+        """A connection that comes too late must not carry what has been answered."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
 
     def _drop_upstream(self, politely: bool = False) -> None:
         upstream, self.upstream = self.upstream, None

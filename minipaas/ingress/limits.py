@@ -18,6 +18,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Lines of a head, requests and answers; more: 431 or 502."""
     answer_head: int = 64 * 1024
     """Longer: 502."""
+    interims: int = 100
+    """Answers before the answer (1xx) in one piece; more: 502."""
     held: int = 64 * 1024
     """What is kept of a client's input that cannot be passed on yet; then reading pauses."""
     write_high: int = 128 * 1024

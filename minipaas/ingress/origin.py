@@ -89,7 +89,8 @@ class Proxies:
         self._known: dict[tuple[str, bool], Origin] = {}
 
     def origin(self, address: str, secure: bool) -> Origin:
-        """Of a connection from this IP address."""
+        """Of a connection from this IP address; its zone, as in `fe80::1%eth0`, means something on this box alone."""
+        address = address.partition("%")[0]
         key = (address, secure)
         known = self._known.get(key)
         if known is None:

@@ -155,27 +155,35 @@ class Upstream(asyncio.Protocol):
     def _head(self, client: Exchange, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data
+            self._buffer = b""
         self.spoke = True
-        end = data.find(b"\r\n\r\n") + 4
         limits = self.core.limits
-        if end < 4 or end > limits.answer_head:
-            if len(data) > limits.answer_head:
-                self._refuse(client)
-            else:
+        for _ in range(limits.interims):
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4 or end > limits.answer_head:
+                if len(data) > limits.answer_head:
+                    break
                 self._buffer = data
-            return
-        self._buffer = b""
-        answer = self._answer
-        if answer is None or not data.startswith(answer.raw):
-            answer = answers.parse(data[:end], limits.fields)
-            if answer is None:
-                self._refuse(client)
                 return
-            self._answer = answer
-        if answer.status < 200:
-            self._interim(client, answer, data[end:])
-        else:
-            self._final(client, answer, data, end)
+            answer = self._answer
+            if answer is None or not data.startswith(answer.raw):
+                answer = answers.parse(data[:end], limits.fields)
+                if answer is None:
+                    break
+                self._answer = answer
+            if answer.status >= 200:
+                self._final(client, answer, data, end)
+                return
+            data = data[end:]
+            if answer.status == 101:
+                self._switch(client, answer, data)
+                return
+            # 100, 103 and their like go on at once.
+            if not client.request.old:
+                client.transport.write(answer.kept)
+            if not data:
+                return
+        self._refuse(client)
 
     def _final(self, client: Exchange, answer: Answer, data: bytes, end: int) -> None:
         keep = client.answering(answer.status)
@@ -216,21 +224,15 @@ class Upstream(asyncio.Protocol):
             client.transport.write(head + data[end : end + length])
             self._done(client, False)
 
-    def _interim(self, client: Exchange, answer: Answer, rest: bytes) -> None:
-        """100, 103 and their like go on at once; 101 makes a tunnel."""
-        if answer.status == 101:
-            if not client.request.upgrade or not answer.upgrade:
-                self._refuse(client)
-                return
-            self.stage = TUNNEL
-            client.tunnel(answer.switching())
-            if rest:
-                client.transport.write(rest)
+    def _switch(self, client: Exchange, answer: Answer, rest: bytes) -> None:
+        """101 makes a tunnel."""
+        if not client.request.upgrade or not answer.upgrade:
+            self._refuse(client)
             return
-        if not client.request.old:
-            client.transport.write(answer.kept)
+        self.stage = TUNNEL
+        client.tunnel(answer.switching())
         if rest:
-            self._head(client, rest)
+            client.transport.write(rest)
 
     def _chunked(self, client: Exchange, data: bytes) -> None:
         chunks = self._chunks

@@ -112,6 +112,12 @@ async def test_an_http_1_0_client_gets_the_same_content(town: Town, case: str) -
     assert status(head) >= 200 and field(head, "transfer-encoding") is None and field(head, "connection") == "close"
 
 
+async def test_an_instance_that_never_comes_to_its_answer(town: Town) -> None:
+    await town.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3000 + OK)
+    answer = await town.say(CLOSE)
+    assert b"\r\nX-Minipaas: backend.answer\r\n" in answer and not answer.endswith(OK)
+
+
 @pytest.mark.parametrize(
     "wire",
     [

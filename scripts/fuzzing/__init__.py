@@ -1,0 +1,1 @@
+"""Inputs by the million for what reads untrusted bytes."""
