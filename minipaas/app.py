@@ -68,7 +68,7 @@ def serve(config: Config, data: Path) -> int:
     settle()
     becomes: Becomes | None = None
     try:
-        if inheritance.channel is None and (before := own.crashed_in_trial()) is not None:
+        if inheritance.channel is None and (before := own.recover()) is not None:
             lock.release()
             become(before)
         becomes = uvloop.run(_serve(config, data, inheritance, listeners, lock, own))

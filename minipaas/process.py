@@ -1,10 +1,14 @@
-"""What the process of a box is set to before it begins: how many files it may open, how freely it takes memory."""
+"""What the process of a box is set to: how many files it may open, how freely it takes memory, whether it ends with the
+process that started it."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import resource
+import signal
+from collections.abc import Callable
 
 DESCRIPTORS = 65536
 """Descriptors that the box asks for, where it may have as many."""
@@ -12,6 +16,7 @@ ARENAS = 2
 """Heaps that its threads share. Left alone, glibc gives each thread one of its own (mallopt(3), M_ARENA_MAX), and what
 a thread has once needed for an upload stays there."""
 _M_ARENA_MAX = -8
+_PR_SET_PDEATHSIG = 1
 
 
 def settle() -> None:
@@ -25,6 +30,26 @@ def give_back() -> None:
     """Give the pages that nothing is on back to the kernel (malloc_trim(3)); takes some milliseconds."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def ending_with_us() -> Callable[[], None]:
+    """For `preexec_fn` of a child: it is killed when this process ends, whatever it does at that time and however badly
+    it was built (prctl(2), PR_SET_PDEATHSIG; execve(2) of either keeps that). Everything is looked up before the fork:
+    the child of a process with threads may do next to nothing."""
+    prctl, ours, getppid, leave = ctypes.CDLL(None).prctl, os.getpid(), os.getppid, os._exit
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if getppid() != ours:  # it has ended already
+            leave(1)
+
+    return tie
+
+
+def end_by_itself() -> None:
+    """What `ending_with_us` did to this process is undone: it will notice, and end in its own way."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def _raise_descriptor_limit() -> None:

@@ -186,6 +186,20 @@ class Layout(Struct, frozen=True):
                 link(self.home / "previous", Path("versions", before.name))
             link(self.home / "current", Path("versions", version.name))
 
+    def restore(self, version: Version, previous: Version | None) -> None:
+        """Make a version current again, as if the one that is current had never been: `previous` is the way back, as it
+        was before that one came. Raises Missing for a version that is not here."""
+        if not version.executable.is_file():
+            raise Missing(f"cannot go back to minipaas {version.name}: it is not in {self.home}")
+        with explained(f"go back to minipaas {version.name}"):
+            if self.current() != version:
+                link(self.home / "current", Path("versions", version.name))
+            if previous is not None and previous.executable.is_file():
+                link(self.home / "previous", Path("versions", previous.name))
+            else:
+                (self.home / "previous").unlink(missing_ok=True)
+                sync(self.home)
+
     def prune(self, keep: int = limits.VERSIONS_KEPT) -> tuple[Version, ...]:
         """Remove old versions beyond `keep`; never the current one, the way back, or one that a process runs from.
         Returns those removed."""

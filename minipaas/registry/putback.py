@@ -1,13 +1,14 @@
 """An older registry in the place of a newer one: for a program that knows nothing of the newer schema.
 
 Before every migration a copy of the file was put beside it (`database.safety_copy`); that copy is what comes back. What
-always holds: the file that is replaced is kept, as `registry.db.newer`, until the next time; the copy itself stays; the
-names change one after the other in an order that leaves, at any instant, either registry whole on the disk. Only while
-nobody has the registry open.
+always holds: the file that is replaced is kept, as `registry.db.newer`, until another one is; the copy itself stays;
+the names change one after the other in an order that leaves, at any instant, either registry whole on the disk; whoever
+raises has changed nothing. Only while nobody has the registry open.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sqlite3
@@ -25,10 +26,16 @@ ASIDE = "newer"
 _GUARDS = (
     "INSERT INTO main.root (version, body, added) SELECT version, body, added FROM newer.root"
     " WHERE version > (SELECT coalesce(max(version), 0) FROM main.root) ORDER BY version",
-    "UPDATE main.floor SET epoch = other.epoch, sequence = other.sequence, min_sequence = other.min_sequence"
-    " FROM newer.floor AS other WHERE other.app = main.floor.app AND other.epoch > main.floor.epoch",
-    "UPDATE main.floor SET min_sequence = other.min_sequence FROM newer.floor AS other WHERE other.app = main.floor.app"
-    " AND other.epoch = main.floor.epoch AND other.min_sequence > main.floor.min_sequence",
+    # a floor names the newest release of its app: as history, its images may be gone
+    "INSERT INTO main.release (digest, app, version, epoch, sequence, body, accepted, retired)"
+    " SELECT one.digest, one.app, one.version, one.epoch, one.sequence, one.body, one.accepted, one.accepted"
+    " FROM newer.release AS one JOIN newer.floor ON newer.floor.newest = one.digest"
+    " WHERE one.digest NOT IN (SELECT digest FROM main.release)",
+    "INSERT INTO main.floor (app, epoch, sequence, min_sequence, newest)"
+    " SELECT app, epoch, sequence, min_sequence, newest FROM newer.floor WHERE true"
+    " ON CONFLICT (app) DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence,"
+    " min_sequence = excluded.min_sequence, newest = excluded.newest"
+    " WHERE (excluded.epoch, excluded.sequence) >= (main.floor.epoch, main.floor.sequence)",
     "UPDATE main.box SET value = other.value FROM newer.box AS other WHERE main.box.key = 'time_floor'"
     " AND other.key = 'time_floor' AND CAST(other.value AS INTEGER) > CAST(main.box.value AS INTEGER)",
 )
@@ -83,14 +90,18 @@ def put_back(path: Path, schema: int) -> PutBack:
         fresh.rename(path)
         sync_directory(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+            if not path.exists():
+                _move(aside, path)
         raise disk_failure(error, f"put the registry back from {copy}") from error
     return PutBack(schema, copy.stat().st_mtime)
 
 
 def _keep_guards(newer: Path, fresh: Path) -> None:
-    """What protects a box only rises, also when it goes back: trust roots, how low an app may be rolled back, the
-    earliest possible time. What was accepted since the copy may be sent again, so the sequence of an app goes back,
-    unless a new root has outdated it. A registry that cannot be read gives nothing."""
+    """What protects a box only rises, also when it goes back: trust roots, the floors of apps and of minipaas itself,
+    the earliest possible time. So of what was accepted since, the newest release of each app may be sent again, and
+    nothing older: an old hole does not come back by a replay. A registry that cannot be read gives nothing."""
     db = sqlite3.connect(fresh, isolation_level=None)
     try:
         db.execute("ATTACH ? AS newer", (str(newer),))
@@ -115,12 +126,6 @@ def bring_forward(path: Path) -> bool:
     except OSError as error:
         raise disk_failure(error, f"bring the registry forward from {aside}") from error
     return True
-
-
-def forget(path: Path) -> None:
-    """What was replaced the time before is of no use any more."""
-    for suffix in ("", "-wal", "-shm"):
-        _aside(path, suffix).unlink(missing_ok=True)
 
 
 def _folded(path: Path) -> bool:

@@ -37,8 +37,10 @@ class Handover:
         self._layout = layout
         self._target = target
         self._before = layout.current() if layout is not None else None
+        self._way_back = layout.previous() if layout is not None else None
         self._older = older
         self._handed = False
+        self._put_back = False
 
     def step(self, title: str) -> AbstractContextManager[Step]:
         """Whoever watches sees it."""
@@ -47,9 +49,10 @@ class Handover:
     def before(self) -> None:
         """The registry is closed: an older program gets the registry that it knows."""
         self._handed = True
-        putback.forget(self._registry)
         if self._older is not None:
-            went_back(self._story, putback.put_back(self._registry, self._older))
+            back = putback.put_back(self._registry, self._older)
+            self._put_back = True
+            went_back(self._story, back)
 
     def ready(self) -> None:
         """The target serves: from now on it is what starts."""
@@ -71,9 +74,9 @@ class Handover:
         try:
             if self._handed:
                 self._undo()
-            if self.trial and served and self._layout is not None and self._before is not None:
+            if self._layout is not None and self._before is not None and self._layout.current() != self._before:
                 with self._layout.lock(limits.LINK):
-                    self._layout.switch(self._before)
+                    self._layout.restore(self._before, self._way_back)
         except MinipaasError as error:
             log.error("%s", error.message)
             reason = f"{reason}; and {error.message}"
@@ -86,8 +89,8 @@ class Handover:
     def _undo(self) -> None:
         """The registry as this program knows it."""
         if self._older is not None:
-            if putback.bring_forward(self._registry):
-                log.warning("the registry is the one from before again")
+            if self._put_back and putback.bring_forward(self._registry):
+                went_forward(self._story)
         elif putback.schema_of(self._registry) > schema.VERSION:
             went_back(self._story, putback.put_back(self._registry, schema.VERSION))
 
@@ -100,3 +103,11 @@ def went_back(story: Story, back: putback.PutBack) -> None:
     with story.edit() as record:
         record.told = 0
         record.note(f"the registry went back to its copy of {since}; what was accepted since is lost")
+
+
+def went_forward(story: Story) -> None:
+    """The same for the way back from there."""
+    log.warning("the registry is the one from before again")
+    with story.edit() as record:
+        record.told = 0
+        record.note("the registry is the one from before again; what the older version has accepted is lost")

@@ -12,10 +12,14 @@ from collections import deque
 from collections.abc import Sequence
 
 from minipaas.model.errors import MinipaasError
+from minipaas.process import ending_with_us
 from minipaas.takeover import limits
 from minipaas.takeover.channel import Channel, Failed, Message
 from minipaas.takeover.inheritance import Bequest, Role
 from minipaas.takeover.listeners import Held
+
+_NOT_WHY = ("INFO ", "→ ")
+"""Lines of a log that do not say what is wrong: the everyday, and what to do about it."""
 
 
 class Heir:
@@ -43,6 +47,8 @@ class Heir:
                 pass_fds=bequest.descriptors,
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                # until it serves, and hears what becomes of us, it must not outlive us: it has the lock
+                preexec_fn=ending_with_us(),  # noqa: PLW1509 - one system call
             )
         except OSError as error:
             ours.close()
@@ -89,7 +95,7 @@ class Heir:
             return f"{self.failure.message}{hint}"
         status = self.process.returncode
         ended = f"it was killed by signal {-status}" if status and status < 0 else f"it ended with status {status}"
-        telling = (line for line in reversed(self.last_lines) if line.strip() and not line.startswith("INFO "))
+        telling = (line for line in reversed(self.last_lines) if line.strip() and not line.startswith(_NOT_WHY))
         said = next(telling, "")
         return f"{ended}: {said}" if said else ended
 

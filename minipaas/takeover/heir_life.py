@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from minipaas.model.errors import MinipaasError
+from minipaas.process import end_by_itself
 from minipaas.takeover import limits
 from minipaas.takeover.channel import Beat, Channel, Confirmed, Drain, Drained, Failed, Go, Here, Ready, Routes
 from minipaas.takeover.contracts import Heart
@@ -43,6 +44,7 @@ class HeirLife(Life):
                     if self._ingress is not None and not resumed:
                         self._ingress.elder = elder
                     self._opened()
+                    end_by_itself()
                     channel.send(Ready())
                     back = await self._serve_for(heart, channel, elder)
             except* MinipaasError as group:

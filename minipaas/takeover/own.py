@@ -15,40 +15,28 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from msgspec import Struct
-
 from minipaas import program
 from minipaas.author.version import own_version
 from minipaas.bundle.verify import Verdict
 from minipaas.control.control import Control
-from minipaas.install.layout import PROGRAM, Layout, Version
+from minipaas.install.layout import Version
 from minipaas.model.config import UpgradeConfig
 from minipaas.model.errors import Conflict, MinipaasError, Missing, Refused
-from minipaas.registry import putback, schema
+from minipaas.registry import schema
 from minipaas.takeover import limits
+from minipaas.takeover.audit import Rows
 from minipaas.takeover.becoming import Becomes
-from minipaas.takeover.handover import Handover, went_back
+from minipaas.takeover.handover import Handover
 from minipaas.takeover.inheritance import Role
+from minipaas.takeover.installed import Installed, installed
 from minipaas.takeover.life import Life
+from minipaas.takeover.origins import Origins, refuse_below
 from minipaas.takeover.parcel import Parcel
 from minipaas.takeover.record import Kind, Record, State, Story
+from minipaas.takeover.recovery import recover
 from minipaas.takeover.trial import Facts, try_out
 
 log = logging.getLogger("minipaas")
-
-
-class Installed(Struct, frozen=True):
-    """This program, as `minipaas install` or an upgrade has laid it out."""
-
-    layout: Layout
-    version: Version
-
-
-def installed() -> Installed | None:
-    """Where this program lies in a layout; None when it does not."""
-    tree = program.tree()
-    found = Layout.holding(tree / PROGRAM if tree is not None else Path(sys.argv[0]))
-    return Installed(*found) if found is not None else None
 
 
 class Own:
@@ -56,38 +44,22 @@ class Own:
 
     def __init__(self, data: Path, settings: UpgradeConfig) -> None:
         self.story = Story(data)
+        self._rows = Rows(self.story)
+        self._origins = Origins(data)
         self._data = data
         self._settings = settings
         self._here = installed()
         self._life: Life | None = None
         self._control: Control | None = None
-        self._read = 0
         self._working: asyncio.Task[None] | None = None
 
     # -- over the life of the process --------------------------------------------------------------------------------
 
-    def crashed_in_trial(self) -> Becomes | None:
-        """Before a start that no predecessor watches: the program before, when this one is on trial and has not lasted
-        twice already; everything is made ready for it."""
-        record = self.story.load()
-        here = self._here
-        if record is None or here is None or record.state is not State.TRIAL or record.to_program != here.version.name:
-            return None
-        record.starts += 1
-        self.story.save(record)
-        if record.starts <= limits.CRASHES:
-            return None
-        before = next((one for one in here.layout.versions() if one.name == record.from_program), None)
-        if before is None:
-            return None
-        log.error("minipaas %s has not lasted twice; going back to %s", record.to_version, record.from_version)
-        registry = self._data / "registry.db"
-        if putback.schema_of(registry) > record.from_schema > 0:
-            went_back(self.story, putback.put_back(registry, record.from_schema))
-        with here.layout.lock(limits.LINK):
-            here.layout.switch(before)
-        self.story.end(State.RETURNED, f"it did not last {record.trial:g} s, {limits.CRASHES} times")
-        return Becomes((str(before.executable), *sys.argv[1:]), dict(os.environ), ())
+    def recover(self) -> Becomes | None:
+        """Before a start that no predecessor watches: what the last hand-over has left is put right; and which program
+        this process has to become, if another one. Raises MinipaasError."""
+        before = recover(self.story, self._here, self._registry)
+        return Becomes((str(before.executable), *sys.argv[1:]), dict(os.environ), ()) if before is not None else None
 
     def begin(self, life: Life) -> None:
         """This process lives."""
@@ -126,28 +98,8 @@ class Own:
         self._control = None
 
     async def _audit(self) -> None:
-        """Write the rows that wait in the record."""
-        try:
-            changed = self.story.path.stat().st_mtime_ns
-        except OSError:
-            return
-        if changed == self._read or self._control is None:
-            return
-        record = self.story.load()
-        if record is not None and record.told < len(record.entries):
-            for entry in record.entries[record.told :]:
-                await self._control.registry.audit(
-                    actor=record.actor,
-                    action=entry.action,
-                    subject=entry.subject,
-                    origin=record.origin,
-                    result=entry.result,
-                    now=entry.at,
-                )
-            with self.story.edit() as edited:
-                edited.told = len(record.entries)
-            changed = self.story.path.stat().st_mtime_ns
-        self._read = changed
+        if self._control is not None:
+            await self._rows.write(self._control.registry)
 
     def _confirmed(self) -> None:
         record = self.story.load()
@@ -207,6 +159,8 @@ class Own:
                     step.detail = f"minipaas {verdict.release.version}, signed by {verdict.release.signers[0][:12]}"
                 with self.story.step(f"put it beside {own_version()}") as step:
                     target = await asyncio.to_thread(parcel.place, verdict.release)
+                    here_too = (one.name for one in here.layout.versions())
+                    await asyncio.to_thread(self._origins.note, target.name, verdict.release, here_too)
                     step.detail = target.name
             finally:
                 await asyncio.to_thread(parcel.close)
@@ -220,8 +174,8 @@ class Own:
 
     async def go_back(self, *, actor: str, origin: str, lose: bool) -> Record:
         """Hand over to the version before. `lose`: also when the registry has to go back with it. Raises Missing,
-        Conflict."""
-        life, here = self._free("go back"), self._installed("go back")
+        Conflict, Refused."""
+        life, here, control = self._free("go back"), self._installed("go back"), self._box()
         target = here.layout.previous()
         if target is None:
             raise Missing(
@@ -231,6 +185,7 @@ class Own:
             )
         life.busy = "minipaas is about to go back"
         try:
+            refuse_below(target, self._origins.of(target.name), await control.registry.floors())
             facts = await try_out(target)
             older = facts.schema if facts.schema < schema.VERSION else None
             if older is not None and not lose:
@@ -315,6 +270,7 @@ class Own:
         return self._control
 
     def _record(self, kind: Kind, actor: str, origin: str, *, to_version: str = "", to_program: str = "") -> Record:
+        back = self._here.layout.previous() if self._here is not None else None
         return Record(
             kind=kind,
             actor=actor,
@@ -322,6 +278,7 @@ class Own:
             began=time.time(),
             from_version=own_version(),
             from_program=self._here.version.name if self._here is not None else "",
+            back_program=back.name if back is not None else "",
             from_schema=schema.VERSION,
             to_version=to_version,
             to_program=to_program,

@@ -84,6 +84,8 @@ class Parcel:
             raise self._broken(release, str(error)) from None
         except FileExistsError as error:
             raise self._broken(release, f"{Path(error.filename).name[:80]!r} is in it twice") from None
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise self._broken(release, f"{Path(error.filename).name[:80]!r} is in no directory of it") from None
         except OSError as error:
             raise disk_failure(error, f"unpack minipaas {release.version}") from error
         if not (tree / PROGRAM).is_file():

@@ -81,6 +81,8 @@ class Record(Struct, kw_only=True):
     to_version: str = ""
     from_program: str = ""
     to_program: str = ""
+    back_program: str = ""
+    """The way back of the one before: it is that again when the new one is gone back from."""
     from_schema: int = 0
     """The registry's schema before."""
     trial: float = 0.0

@@ -30,6 +30,8 @@ from kit.roots import entering, into, root
 CAP_SYS_RESOURCE = 24
 PREFIX = "minipaas-podman-"
 START_SECONDS = 30.0
+DEFAULT_CORNER = 88
+"""Podman's default network is 10.88.0.0/16: no other one finds room in there."""
 HOLDS = "owner"
 """The file that the process holding the mount namespace has open; its command line names it."""
 
@@ -53,7 +55,7 @@ def containers_conf(directory: Path) -> str:
     if not Path("/run/systemd/system").exists():
         lines.append('cgroup_manager = "cgroupfs"')
     # A second Podman on this machine may pick the same subnet at the same moment: each gets a corner of its own.
-    corner = random.SystemRandom().randrange(16, 250)
+    corner = random.SystemRandom().choice([one for one in range(16, 250) if one != DEFAULT_CORNER])
     lines += [
         "[network]",
         f'network_config_dir = "{directory}/networks"',

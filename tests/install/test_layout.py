@@ -105,6 +105,23 @@ def test_switch_and_the_way_back(layout: Layout, tmp_path: Path) -> None:
     assert says(layout.home / "current/minipaas") == "minipaas 1.0"
 
 
+def test_what_was_no_good_is_as_if_it_had_never_been(layout: Layout, tmp_path: Path) -> None:
+    first, second, bad = (place(layout, tmp_path, version) for version in ("1.0", "1.1", "1.2"))
+    for version in (first, second):
+        layout.switch(version)
+    before = layout.previous()
+    layout.switch(bad)
+    for _ in range(2):  # cut off and done again
+        layout.restore(second, before)
+        assert (layout.current(), layout.previous()) == (second, first)
+    layout.switch(bad)
+    layout.restore(second, None)
+    assert (layout.current(), layout.previous()) == (second, None)
+    with pytest.raises(Missing, match="cannot go back to minipaas"):
+        layout.restore(Version(layout.home / "versions/0.1-0123456789ab"), None)
+    assert layout.current() == second
+
+
 def test_the_whole_home_can_be_moved(layout: Layout, tmp_path: Path) -> None:
     layout.switch(place(layout, tmp_path, "1.0"))
     moved = Layout(layout.home.rename(tmp_path / "moved"))

@@ -59,7 +59,7 @@ class Quiet:
     def done(self, title: str) -> None: ...
 
 
-def bundle(directory: Path, tree: Path, *, sequence: int = 1) -> Path:
+def bundle(directory: Path, tree: Path, *, sequence: int = 1, min_sequence: int = 0) -> Path:
     """Signed by the tests' author."""
     keys, root = default_trust()
     (directory / "author.key").write_bytes(keys[0].pem())
@@ -73,6 +73,7 @@ def bundle(directory: Path, tree: Path, *, sequence: int = 1) -> Path:
             roots=(directory / "root.json",),
             issued=int(time.time()),
             sequence=sequence,
+            min_sequence=min_sequence,
             platform="linux/amd64",
         ),
         Quiet(),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.server import FakePodman
 
 IN_TIME = 60.0
+HOST = "shop.local"
 SOURCES = (sys.executable, "-m", "minipaas")
 
 
@@ -25,7 +28,13 @@ class Served:
     """`minipaas serve` as whoever starts it sees it."""
 
     def __init__(
-        self, directory: Path, fake: FakePodman, *, command: tuple[str, ...] = SOURCES, more: str = ""
+        self,
+        directory: Path,
+        fake: FakePodman,
+        *,
+        command: tuple[str, ...] = SOURCES,
+        more: str = "",
+        tls: bool = False,
     ) -> None:
         self.directory = directory
         self.fake = fake
@@ -33,9 +42,10 @@ class Served:
         self.data = directory / "data"
         self.log = directory / "log"
         self.config = directory / "config.toml"
-        self.ingress, self.page = free_port(), free_port()
+        self.ingress, self.page, self.secure = free_port(), free_port(), free_port()
+        https = f'https = ["127.0.0.1:{self.secure}"]\n' if tls else ""
         self.config.write_text(
-            f'[api]\nlisten = ["127.0.0.1:{self.page}"]\n[ingress]\nhttp = ["127.0.0.1:{self.ingress}"]\n'
+            f'[api]\nlisten = ["127.0.0.1:{self.page}"]\n[ingress]\nhttp = ["127.0.0.1:{self.ingress}"]\n{https}'
             f'[podman]\nsocket = "unix://{fake.socket}"\n[limits]\nreserve = "1KiB"\n{more}'
         )
         self.process: asyncio.subprocess.Process | None = None
@@ -55,6 +65,21 @@ class Served:
             self.process.terminate()
         async with asyncio.timeout(IN_TIME):
             return await self.process.wait()
+
+    async def crash(self) -> None:
+        """SIGKILL for the process that was started; whatever it has started ends too."""
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+        await self.until(self._unlocked)
+
+    async def _unlocked(self) -> bool:
+        with (self.data / "lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
 
     async def answers(self) -> bool:
         assert self.process is not None
@@ -143,17 +168,19 @@ async def served(directory: Path, **options: Any) -> AsyncIterator[Served]:
 
 
 class Steady:
-    """`async with Steady(port) as load`: some clients, each with its connection, ask as fast as they are answered."""
+    """`async with Steady(port) as load`: some clients, each with its connection, ask as fast as they are answered; with
+    `tls`, over that and in two of them with a new connection for each request."""
 
-    def __init__(self, port: int, clients: int = 4) -> None:
+    def __init__(self, port: int, clients: int = 4, tls: ssl.SSLContext | None = None) -> None:
         self.count = 0
         self.failures: list[str] = []
         self._port = port
         self._clients = clients
+        self._tls = tls
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Steady:
-        self._tasks = [asyncio.create_task(self._ask(), name=f"client {n}") for n in range(self._clients)]
+        self._tasks = [asyncio.create_task(self._ask(n), name=f"client {n}") for n in range(self._clients)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -161,16 +188,20 @@ class Steady:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _ask(self) -> None:
+    async def _ask(self, number: int) -> None:
+        once = self._tls is not None and number < 2
+        name = HOST if self._tls is not None else None
         while True:
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", self._port, ssl=self._tls, server_hostname=name
+                )
             except OSError as error:
                 self.failures.append(f"connect: {error!r}")
                 await asyncio.sleep(0.05)
                 continue
             try:
-                while await self._one(reader, writer):  # noqa: ASYNC110
+                while await self._one(reader, writer) and not once:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             except (OSError, EOFError, ValueError) as error:
                 self.failures.append(repr(error))
@@ -179,7 +210,7 @@ class Steady:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its whole answer; whether the connection is kept."""
-        writer.write(b"GET / HTTP/1.1\r\nHost: shop.local\r\n\r\n")
+        writer.write(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = next(line for line in head.split("\r\n") if line.startswith("content-length:"))
         await reader.readexactly(int(length.partition(":")[2]))

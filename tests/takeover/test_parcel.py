@@ -17,6 +17,7 @@ import zstandard
 from minipaas.install.layout import Layout, Version
 from minipaas.model.errors import Refused
 from minipaas.model.release import ImageRef
+from minipaas.takeover.limits import FILES
 from minipaas.takeover.parcel import SERVICE, Parcel
 from tests.registry.made import release
 
@@ -35,6 +36,18 @@ def link(tar: tarfile.TarFile, name: str, target: str, kind: bytes = tarfile.SYM
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
     tar.addfile(member)
+
+
+def through(tar: tarfile.TarFile, target: str, name: str) -> None:
+    link(tar, "lib", target)
+    plain(tar, f"lib/{name}")
+
+
+def many(tar: tarfile.TarFile, count: int) -> None:
+    for _ in range(count):  # one that may come again, so that the disk of the test is spared
+        folder = tarfile.TarInfo("lib")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
 
 
 def placed(tmp_path: Path, members: Members, *, declared: int | None = None) -> Version:
@@ -99,6 +112,11 @@ HOSTILE: dict[str, Members] = {
     "a device": lambda tar: link(tar, "null", "", tarfile.CHRTYPE),
     "a pipe": lambda tar: link(tar, "pipe", "", tarfile.FIFOTYPE),
     "a name that comes twice": lambda tar: plain(tar, "minipaas"),
+    "a file through a link": lambda tar: through(tar, ".", "minipaas"),
+    "a file through a link to a file": lambda tar: through(tar, "minipaas", "x"),
+    "a file in no directory": lambda tar: plain(tar, "nowhere/x"),
+    "a link in the place of a file": lambda tar: link(tar, "minipaas", "lib"),
+    "more files than a program has": lambda tar: many(tar, FILES),
 }
 
 

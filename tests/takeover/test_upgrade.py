@@ -19,16 +19,16 @@ TRIAL = '[upgrade]\ntrial = "1s"\nready = "20s"\ndrain = "2s"\n'
 
 
 @asynccontextmanager
-async def installed(tmp_path: Path, more: str = TRIAL) -> AsyncIterator[Served]:
+async def installed(tmp_path: Path, more: str = TRIAL, change: Change | None = None) -> AsyncIterator[Served]:
     """A box that runs version 1.0.0 from a layout, with an app on it."""
-    command = install(tmp_path / "opt", program(tmp_path, "1.0.0"), "1.0.0")
+    command = install(tmp_path / "opt", program(tmp_path, "1.0.0", change), "1.0.0")
     async with served(tmp_path, command=command, more=more) as box:
         await box.deploy()
         yield box
 
 
-def newer(tmp_path: Path, change: Change | None = None, version: str = "2.0.0", sequence: int = 1) -> bytes:
-    return bundle(tmp_path, program(tmp_path, version, change), sequence=sequence).read_bytes()
+def newer(tmp_path: Path, change: Change | None = None, version: str = "2.0.0", **numbers: int) -> bytes:
+    return bundle(tmp_path, program(tmp_path, version, change), **numbers).read_bytes()
 
 
 def current(tmp_path: Path) -> str:
@@ -149,39 +149,13 @@ async def test_a_version_that_crashes_twice_is_gone_back_from(tmp_path: Path) ->
         audit = await box.audit()
         assert "self.upgrade: serves; on trial for 30 s" in audit
         assert audit[0].startswith("self.upgrade: went back to 1.0.0: ")
+        assert seen["previous"] is None, "what was no good is no way back"
+        status, said = await box.api("POST", "/api/v1/self/rollback", {})
+        assert (status, said["error"]["code"]) == (404, "self.first")
         async with Steady(box.ingress) as load:
             await asyncio.sleep(0.2)
         assert load.count > 0
         assert load.failures == []
-
-
-async def test_a_version_on_trial_that_its_host_does_not_survive(tmp_path: Path) -> None:
-    """Nobody watches it any more: it counts its own starts."""
-    async with installed(tmp_path, TRIAL.replace("1s", "60s")) as box:
-        assert box.process is not None
-        status, begun = await box.api("PUT", "/api/v1/self", newer(tmp_path, add_migration))
-        assert status == 202, begun
-        await box.last("trial")
-        for version in ("2.0.0", "1.0.0"):
-            box.process.kill()  # and with the process that was started, the one that serves for it ends
-            await box.process.wait()
-            await box.until(lambda: asyncio.to_thread(lock_is_free, box.data))
-            await box.start()
-            assert (await box.myself())["version"] == version
-        assert (await box.last("returned"))["to_version"] == "2.0.0"
-        assert current(tmp_path) == "1.0.0"
-        assert (await box.audit())[0].startswith("self.upgrade: went back to 1.0.0: ")
-
-
-def lock_is_free(data: Path) -> bool:
-    import fcntl
-
-    with (data / "lock").open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 async def test_back_over_a_migration_loses_what_came_since_and_says_so(tmp_path: Path) -> None:
@@ -205,6 +179,29 @@ async def test_back_over_a_migration_loses_what_came_since_and_says_so(tmp_path:
         assert (await box.api("GET", "/api/v1/tokens"))[1]["tokens"] == []
         assert any("what was accepted since is lost" in row for row in await box.audit())
         assert (await box.api("GET", "/api/v1/apps/shop"))[1]["state"] == "running"
+
+
+async def test_what_the_author_forbids_is_not_gone_back_to(tmp_path: Path) -> None:
+    async with installed(tmp_path) as box:
+
+        async def upgraded(version: str, sequence: int) -> None:
+            body = newer(tmp_path, version=version, sequence=sequence, min_sequence=5)
+            status, begun = await box.api("PUT", "/api/v1/self", body)
+            assert status == 202, begun
+            await box.last("done")
+            await box.free()
+
+        await upgraded("2.0.0", 5)
+        status, said = await box.api("POST", "/api/v1/self/rollback", {})
+        assert (status, said["error"]["code"]) == (422, "release.below_floor")
+        assert "it came in no bundle" in said["error"]["message"]
+        assert (await box.myself())["busy"] == ""
+
+        await upgraded("3.0.0", 9)
+        status, begun = await box.api("POST", "/api/v1/self/rollback", {})
+        assert status == 202, begun
+        await box.last("done")
+        assert (await box.myself())["version"] == "2.0.0"
 
 
 async def test_what_is_refused(tmp_path: Path) -> None:
