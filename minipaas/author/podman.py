@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from minipaas.engine import limits
 from minipaas.engine.images import ImageFacts, Images
+from minipaas.engine.pieces import Pieces
 from minipaas.engine.session import Session
 from minipaas.engine.socket import OwnService, find_socket
 from minipaas.model.errors import EngineDown
@@ -76,29 +77,8 @@ class Podman:
             params={"format": "docker-archive"},
             timeout=limits.EXPORT,
         )
-        with io.BufferedReader(_Pieces(stream), 1024**2) as archive:
+        with io.BufferedReader(Pieces(stream), 1024**2) as archive:
             yield archive
-
-
-class _Pieces(io.RawIOBase):
-    """An iterator of bytes as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = piece
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
 
 
 @contextlib.contextmanager

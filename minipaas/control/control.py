@@ -21,8 +21,10 @@ from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
 from minipaas.control.reconcile import Looked, Reconciler
 from minipaas.control.sampling import Sampler
+from minipaas.control.scenes import Scenes
 from minipaas.engine.engine import Engine
 from minipaas.forensics.access import Access
+from minipaas.forensics.shelf import Shelf
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.change import Change
 from minipaas.model.config import Config
@@ -75,8 +77,10 @@ class Control:
         self.telemetry = telemetry
         self.certificates = certificates
         """None while nothing here speaks TLS."""
-        executor = Executor(registry, engine, ingress, images)
-        self._reconciler = Reconciler(registry, engine, ingress, executor, on_look)
+        self.shelf = Shelf(data, per_app=int(config.crashes.per_app), total=int(config.crashes.total))
+        self._scenes = Scenes(registry, engine, telemetry, self.shelf)
+        executor = Executor(registry, engine, ingress, images, self._scenes)
+        self._reconciler = Reconciler(registry, engine, ingress, executor, self._scenes, on_look)
         self._sampler = Sampler(engine, telemetry, lambda: self.observed)
         self._intake = Intake(registry, blobs, config.limits, engine.info.platform)
         self.held = HeldBundles(
@@ -120,12 +124,15 @@ class Control:
 
     async def run(self) -> None:
         """Reconcile, collect garbage and measure until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._reconciler.run(), name="reconcile")
-            group.create_task(self._collect_garbage(), name="garbage")
-            group.create_task(self._follow_changes(), name="changes")
-            group.create_task(self._sampler.run(), name="samples")
-            group.create_task(self.held.run(), name="held bundles")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._reconciler.run(), name="reconcile")
+                group.create_task(self._collect_garbage(), name="garbage")
+                group.create_task(self._follow_changes(), name="changes")
+                group.create_task(self._sampler.run(), name="samples")
+                group.create_task(self.held.run(), name="held bundles")
+        finally:
+            await self._scenes.close()
 
     async def first_look(self, patience: float) -> None:
         """Wait until running instances have been probed and are routed to, at most `patience` seconds."""

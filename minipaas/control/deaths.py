@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from minipaas.control.scenes import Scenes
 from minipaas.model.errors import MinipaasError
 from minipaas.model.observed import Instance, Note, Observed
 from minipaas.plan.slots import failed
@@ -16,21 +17,24 @@ log = logging.getLogger(__name__)
 class Deaths:
     """One for a running box. What it has written before it was started anew is written once all the same."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, scenes: Scenes) -> None:
         self._registry = registry
+        self._scenes = scenes
         self._known: set[tuple[str, float]] = set()
 
     async def write(self, observed: Observed) -> None:
-        """Write those who are new. Never raises: a full disk must not keep the box from replacing them."""
+        """Write those who are new, and have their scenes kept. Never raises: a full disk must not keep the box from
+        replacing them."""
         ended = {(one.id, one.finished or 0.0): one for one in observed.instances if _died(one, observed)}
         self._known &= ended.keys()
-        fresh = [_death(one, observed.notes) for key, one in ended.items() if key not in self._known]
+        fresh = [one for key, one in ended.items() if key not in self._known]
         if fresh:
             try:
-                await self._registry.record_deaths(fresh)
+                await self._registry.record_deaths([_death(one, observed.notes) for one in fresh])
             except MinipaasError as error:
                 log.warning("cannot write down who died: %s", error.message)
                 return
+            self._scenes.failed((one, observed.notes.get(one.id, Note()).stopped) for one in fresh)
         self._known |= ended.keys()
 
 

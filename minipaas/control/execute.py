@@ -14,6 +14,7 @@ from typing import Protocol, assert_never
 
 from msgspec.structs import replace
 
+from minipaas.control.scenes import Scenes
 from minipaas.engine.engine import Engine
 from minipaas.engine.hook import hook_name
 from minipaas.ingress.ingress import Ingress
@@ -42,6 +43,7 @@ from minipaas.model.steps import (
     WakeInstance,
 )
 from minipaas.plan.lifecycle import Event, advance
+from minipaas.plan.slots import UNHEALTHY
 from minipaas.registry.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -83,11 +85,14 @@ class ImageSource(Protocol):
 class Executor:
     """Does steps. `proven` are the containers that have answered through the ingress since they started."""
 
-    def __init__(self, registry: Registry, engine: Engine, ingress: Ingress, images: ImageSource) -> None:
+    def __init__(
+        self, registry: Registry, engine: Engine, ingress: Ingress, images: ImageSource, scenes: Scenes
+    ) -> None:
         self._registry = registry
         self._engine = engine
         self._ingress = ingress
         self._images = images
+        self._scenes = scenes
         self.proven: set[str] = set()
         self._changing = asyncio.Lock()
         """Held from reading a change to writing its next state: an app's two lanes must not undo each other's."""
@@ -126,8 +131,11 @@ class Executor:
             case StopInstance():
                 self.proven.discard(step.instance)
                 await self._registry.note(step.instance, stopped=step.why)
+                if step.why.startswith(UNHEALTHY):
+                    await self._scenes.before_stop(step.instance)
                 await self._engine.stop(step.instance, step.timeout)
             case RemoveInstance():
+                await self._scenes.before_removal(step.instance)
                 await self._engine.remove(step.instance, step.name)
                 await self._registry.drop_notes([step.instance])
             case RevertChange():

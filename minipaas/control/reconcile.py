@@ -19,6 +19,7 @@ from minipaas.control.deaths import Deaths
 from minipaas.control.execute import Executor
 from minipaas.control.lanes import Lanes
 from minipaas.control.patience import Patience
+from minipaas.control.scenes import Scenes
 from minipaas.engine.engine import Engine
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.change import Desired
@@ -55,6 +56,7 @@ class Reconciler:
         engine: Engine,
         ingress: Ingress,
         executor: Executor,
+        scenes: Scenes,
         on_look: Looked | None = None,
     ) -> None:
         self._registry = registry
@@ -64,7 +66,7 @@ class Reconciler:
         self._on_look = on_look
         self._news = asyncio.Event()
         self._patience = Patience()
-        self._deaths = Deaths(registry)
+        self._deaths = Deaths(registry, scenes)
         self._checks: tuple[Desired | None, dict[Kind, Health | None]] = (None, {})
         self._started: dict[str, float | None] = {}
         """By container id, when those that run were started."""

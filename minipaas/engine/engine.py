@@ -27,6 +27,7 @@ from minipaas.engine.info import EngineInfo, read_info, require_version
 from minipaas.engine.logs import text_lines
 from minipaas.engine.networks import known_as
 from minipaas.engine.probe import Prober
+from minipaas.engine.scene import SceneReader
 from minipaas.engine.scratch import Scratch
 from minipaas.engine.session import Params
 from minipaas.engine.shapes import (
@@ -42,6 +43,7 @@ from minipaas.engine.sighting import Ending, Sighting, by_id, to_ending, to_hook
 from minipaas.engine.stats import Stats
 from minipaas.engine.stock import Stock
 from minipaas.engine.streams import Streams
+from minipaas.model.capsule import Probe
 from minipaas.model.errors import EngineDown, EngineError, MinipaasError, NoSpace
 from minipaas.model.launch import Launch
 from minipaas.model.observed import Instance
@@ -65,6 +67,7 @@ class Engine:
         self._streams = streams
         self._stock = Stock(calls, box)
         self._stats = Stats(calls)
+        self.scenes = SceneReader(calls, streams)
         self._scratch = Scratch(data)
         self._executor = Executor(streams)
         self._prober = Prober(on_news, self._executor.probe)
@@ -131,6 +134,14 @@ class Engine:
     def watch(self, wanted: Mapping[str, Health | None]) -> None:
         """Who is probed from now on, by container id, and how. Costs nothing when nothing has changed."""
         self._prober.watch(wanted)
+
+    def probes(self, container: str) -> tuple[Probe, ...]:
+        """The last health checks of a container, the oldest first."""
+        return self._prober.probes(container)
+
+    def process(self, container: str) -> int | None:
+        """Its first process on this host; None: it did not run at the last look."""
+        return self._pids.get(container)
 
     async def usage(self) -> dict[str, Usage]:
         """What every container that ran at the last look has used so far, by id; without those that have ended

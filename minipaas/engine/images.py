@@ -23,6 +23,7 @@ from minipaas.engine import limits
 from minipaas.engine.calls import decode, lines
 from minipaas.engine.causes import shorten
 from minipaas.engine.context import write_context
+from minipaas.engine.pieces import Pieces
 from minipaas.engine.session import Params, Session
 from minipaas.engine.shapes import InspectedImage, Progress, SystemInfo
 from minipaas.model.errors import EngineError, Invalid
@@ -131,34 +132,8 @@ class Images:
         stream = self._session.stream(
             what, "GET", f"images/{quote(reference, safe='')}/get", params=params, timeout=limits.EXPORT
         )
-        with io.BufferedReader(_Pieces(stream), 1024**2) as archive:
+        with io.BufferedReader(Pieces(stream), 1024**2) as archive:
             yield archive
-
-
-class _Pieces(io.RawIOBase):
-    """An iterator of bytes as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-    def close(self) -> None:
-        if not self.closed and hasattr(self._pieces, "close"):
-            self._pieces.close()
-        super().close()
 
 
 def _follow_build(what: str, containerfile: str, stream: Iterator[bytes], on_line: Callable[[str], None]) -> str:

@@ -37,6 +37,14 @@ MAX_LINE: Final = 1024**2
 MAX_LOG_LINES: Final = 10_000
 MAX_ERROR_TEXT: Final = 600
 
+# Scenes.
+SCENE: Final = 60.0
+"""The longest silence while a file or directory is read out of a container."""
+PROBES_KEPT: Final = 30
+"""The last checks of an instance..."""
+PROBES_PAST: Final = 64
+"""...and of so many that have ended."""
+
 # What containers get.
 LOG_SIZE: Final = 10 * 1024**2
 """A container's log file; conmon starts anew when it is full."""

@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from minipaas.engine import limits
 from minipaas.engine.health import Tracker
+from minipaas.model.capsule import Probe
 from minipaas.model.errors import EngineError
 from minipaas.model.observed import HealthState, Instance
 from minipaas.model.route import Backend
@@ -49,6 +52,7 @@ class _Watch:
         self.key = key
         # Nobody can ask a service without a check: it is watched only for staying up a moment.
         self.tracker = Tracker(key.health or Health(tcp=True), now)
+        self.probes: deque[Probe] = deque(maxlen=limits.PROBES_KEPT)
         self.task: asyncio.Task[None] | None = None
 
 
@@ -61,6 +65,8 @@ class Prober:
         self._wanted: dict[str, Health | None] = {}
         self._running: dict[str, Instance] = {}
         self._watches: dict[str, _Watch] = {}
+        self._past: OrderedDict[str, tuple[Probe, ...]] = OrderedDict()
+        """The checks of instances that are watched no more."""
         self._ending: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(limits.PROBES_AT_ONCE)
         self._spread = random.Random()  # noqa: S311
@@ -84,6 +90,11 @@ class Prober:
         """State and the last probe's result."""
         watch = self._watches.get(instance)
         return (watch.tracker.state, watch.tracker.detail) if watch else (HealthState.UNKNOWN, "")
+
+    def probes(self, instance: str) -> tuple[Probe, ...]:
+        """Its last checks, the oldest first; also of one that has just ended."""
+        watch = self._watches.get(instance)
+        return tuple(watch.probes) if watch else self._past.get(instance, ())
 
     async def close(self) -> None:
         """End all probes."""
@@ -114,7 +125,13 @@ class Prober:
 
     def _drop(self, instance: str) -> None:
         watch = self._watches.pop(instance, None)
-        if watch is not None and watch.task is not None:
+        if watch is None:
+            return
+        if watch.probes:
+            self._past[instance] = tuple(watch.probes)
+            if len(self._past) > limits.PROBES_PAST:
+                self._past.popitem(last=False)
+        if watch.task is not None:
             watch.task.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -135,6 +152,7 @@ class Prober:
             await asyncio.sleep(pause * self._spread.uniform(1 - limits.JITTER, 1 + limits.JITTER))
             async with self._turn:
                 result = await self._probe(watch.instance, tracker.health)
+            watch.probes.append(Probe(time.time(), result.ok, result.detail))
             changed = tracker.succeed(result.detail) if result.ok else tracker.fail(result.detail, loop.time())
             if changed:
                 self._on_news()

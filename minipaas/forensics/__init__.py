@@ -1,1 +1,2 @@
-"""Going in and looking: commands, shells, ports and files of instances, on leases that are seen, recorded and end."""
+"""Forensics: the way into instances, on leases that are seen, recorded and end; and the scenes of those that failed,
+kept so that they can be gone into later."""

@@ -1,9 +1,10 @@
-"""Every bound of this room in one place. Seconds and bytes unless a name says otherwise."""
+"""Every size, count and time of forensics in one place. Sizes in bytes, times in seconds."""
 
 from __future__ import annotations
 
 from typing import Final
 
+# Who goes in.
 KEPT_LEASES: Final = 1000
 """Leases that are over and still told of."""
 LEASE_FILE: Final = 16 * 1024
@@ -18,3 +19,42 @@ PIECE: Final = 64 * 1024
 """So much of a recording is written at once."""
 SHOWN: Final = 200
 """Characters of a reason, a program or a path that are kept."""
+
+# What is kept of one scene.
+LOG_LINES: Final = 1000
+LOG_SIZE: Final = 512 * 1024
+LAST_WORDS: Final = 20
+LINE: Final = 2000
+"""Characters of one line of the last words."""
+CHANGES: Final = 1000
+"""Files that differ from the image, by name."""
+FILES: Final = 64 * 1024**2
+"""Of what it has written, uncompressed; a larger file is left out, and named."""
+MEMBERS: Final = 20_000
+"""Files in the archive."""
+TOPS: Final = 200
+"""Files and directories asked for one by one."""
+VARIABLES: Final = 500
+AUDIT_ROWS: Final = 100
+AUDIT_SPAN: Final = 3600.0
+FIGURES: Final = 60
+"""Points of ten seconds."""
+HOLD: Final = 60.0
+"""The longest that the removal of a container waits for its scene."""
+
+# What is read of an instance that still lives.
+PROCESSES: Final = 200
+COMMAND: Final = 4096
+STACK: Final = 40
+OPEN_FILES: Final = 200
+SOCKETS: Final = 500
+ALIVE: Final = 0.15
+"""The longest that a replacement waits for it."""
+
+# What is kept in all.
+RECENT: Final = 32
+"""Ids of a group that are remembered as counted."""
+AT_ONCE: Final = 2
+"""Scenes captured at the same time."""
+WAITING: Final = 64
+"""Scenes that wait for their turn; beyond it they are only counted."""

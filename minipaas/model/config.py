@@ -122,6 +122,13 @@ class AccessConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Most that one `cp` brings in or out."""
 
 
+class CrashesConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[crashes]`: how much room the scenes of failed instances may take."""
+
+    per_app: Size = Size(512 * 1024**2)
+    total: Size = Size(2 * 1024**3)
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole `config.toml`."""
 
@@ -132,6 +139,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: LimitsConfig = LimitsConfig()
     upgrade: UpgradeConfig = UpgradeConfig()
     access: AccessConfig = AccessConfig()
+    crashes: CrashesConfig = CrashesConfig()
 
     def __post_init__(self) -> None:
         for listen in (*self.api.listen, *self.ingress.http, *self.ingress.https):
@@ -152,6 +160,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("limits.keep_releases must be at least 2: the current release and the way back")
         if min(self.upgrade.ready, self.upgrade.trial) <= 0 or self.upgrade.drain < 0:
             raise ValueError("upgrade.ready and upgrade.trial must be above 0, upgrade.drain not below")
+        if min(self.crashes.per_app, self.crashes.total) < 0:
+            raise ValueError("crashes.per_app and crashes.total must not be below 0")
         if min(self.limits.upload, self.limits.silence) <= 0 or self.limits.bundle <= 0:
             raise ValueError("limits.bundle, limits.upload and limits.silence must be above 0")
         access = self.access

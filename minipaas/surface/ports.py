@@ -9,6 +9,7 @@ from minipaas.certs.keeper import Keeper
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.engine.info import EngineInfo
 from minipaas.forensics.access import Access
+from minipaas.forensics.shelf import Shelf
 from minipaas.model.change import Change
 from minipaas.model.config import Config
 from minipaas.model.observed import Observed
@@ -55,6 +56,8 @@ class ControlPort(Protocol):
     def engine(self) -> EnginePort: ...
     @property
     def telemetry(self) -> Telemetry: ...
+    @property
+    def shelf(self) -> Shelf: ...
     @property
     def certificates(self) -> Keeper | None: ...
     @property

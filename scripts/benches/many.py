@@ -18,12 +18,15 @@ from kit.box import REPO
 
 from minipaas.control.execute import Executor
 from minipaas.control.reconcile import Reconciler
+from minipaas.control.scenes import Scenes
 from minipaas.engine.engine import Engine
+from minipaas.forensics.shelf import Shelf
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.release import ImageRef, Release
 from minipaas.model.spec import AppMeta, AppSpec, Health, Rollout, ServiceSpec
 from minipaas.model.units import Duration
 from minipaas.registry.registry import Registry
+from minipaas.telemetry.telemetry import Telemetry
 
 PATIENCE = 180.0
 
@@ -105,8 +108,10 @@ async def running(
     engine = await Engine.connect(str(directory / "podman.sock"), data=directory, box=registry.box_id, on_news=on_news)
     ingress = Ingress()
     await ingress.start([("127.0.0.1", 0)])
-    executor = Executor(registry, engine, ingress, _NoImages())
-    reconciler = Reconciler(registry, engine, ingress, executor)
+    shelf = Shelf(directory, per_app=0, total=0)
+    scenes = Scenes(registry, engine, Telemetry(directory), shelf)
+    executor = Executor(registry, engine, ingress, _NoImages(), scenes)
+    reconciler = Reconciler(registry, engine, ingress, executor, scenes)
     news.append(reconciler.wake)
     for number in range(apps):
         one = release(f"app{number}", replicas, image, fakes[number] if fakes else "")

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from tests.fakepodman import scene
 from tests.fakepodman.behaviour import Behaviour
 from tests.fakepodman.commands import attach, frame, resize
 from tests.fakepodman.pull import pull_for_real
@@ -206,6 +207,17 @@ class FakePodman:
     def log(self, key: str, *lines: str, stream: int = 1) -> None:
         """Lines that the container writes; 1 stdout, 2 stderr."""
         self.world.find(key).logs.extend((stream, line) for line in lines)
+
+    def write(self, key: str, path: str, data: bytes) -> None:
+        """A file that the container writes, into its own layer or its scratch."""
+        container = self.world.find(key)
+        for mount in container.body.get("mounts") or ():
+            if mount["type"] == "bind" and path.startswith(f"{mount['destination']}/"):
+                file = Path(mount["source"]) / path.removeprefix(f"{mount['destination']}/")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+                return
+        container.files[path] = data
 
     def refuse(
         self, pattern: str, status: int = 500, times: int = 1, message: str = "refused by the test", delay: float = 0.0
@@ -438,6 +450,17 @@ async def container_logs(fake: FakePodman, request: web.Request, args: Args) -> 
     tail = request.query.get("tail", "all")
     lines = lines if tail == "all" else lines[-int(tail) :]
     return web.Response(body=b"".join(frame(stream, f"{line}\n".encode()) for stream, line in lines))
+
+
+@route("GET", "containers/{name}/changes")
+async def container_changes(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    return web.json_response(scene.changes(fake.world.find(args["name"])))
+
+
+@route("GET", "containers/{name}/archive")
+async def container_archive(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    body = scene.archive(fake.world.find(args["name"]), request.query["path"])
+    return web.Response(body=body, content_type="application/x-tar")
 
 
 @route("POST", "containers/{name}/exec")

@@ -123,6 +123,9 @@ class Container:
     oom: bool = False
     logs: list[tuple[int, str]] = field(default_factory=list)
     """(1 stdout or 2 stderr, line)"""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What it has written into its own layer."""
+    removed: list[str] = field(default_factory=list)
     using: Use = field(default_factory=Use)
     listener: Listener | None = None
     life: asyncio.Task[None] | None = None

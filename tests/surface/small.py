@@ -22,6 +22,7 @@ from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
 from minipaas.engine.info import EngineInfo
 from minipaas.forensics.access import Access
+from minipaas.forensics.shelf import Shelf
 from minipaas.model.change import Change
 from minipaas.model.config import Config
 from minipaas.model.errors import MinipaasError, Missing, Refused
@@ -76,6 +77,7 @@ class SmallControl:
         self.registry = Registry.open(data / "registry.db")
         self.blobs = BlobStore(data, ballast=0)
         self.telemetry = Telemetry(data)
+        self.shelf = Shelf(data, per_app=1 << 20, total=1 << 20)
         self.ingress = SmallIngress()
         self.engine = SmallEngine()
         self.config = config

@@ -1,0 +1,140 @@
+"""What an instance has written, as one archive: the files of its own layer and its scratch, not those of volumes.
+
+What always holds: the archive has at most `limits.FILES` bytes of contents and `limits.MEMBERS` members; whatever is
+left out for that, and whatever could not be read, is named. Blocking, for a thread.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Protocol
+
+import zstandard
+
+from minipaas.forensics import limits
+from minipaas.model.capsule import FileChange, Touched
+from minipaas.model.errors import EngineError
+from minipaas.model.units import human_bytes
+
+SCRATCH = ("/tmp", "/var/tmp")  # noqa: S108
+"""Where a container writes when its root is read-only; never part of its own layer."""
+_PODMANS = ("/dev", "/proc", "/sys", "/run", *SCRATCH)
+"""Mounted over, or made by Podman: what is there is not the instance's."""
+_PODMANS_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"})
+_CORE = re.compile(r"core(\.\d+)?")
+"""As core(5) names them by default."""
+
+
+class Reader(Protocol):
+    """`engine.scene.SceneReader`, as far as it is needed here."""
+
+    def archive(self, container: str, path: str) -> AbstractContextManager[tarfile.TarFile]:
+        """A file or directory as a tar to read from front to back."""
+        ...
+
+
+def own(changes: Iterable[FileChange]) -> list[FileChange]:
+    """What the instance itself has changed: without what Podman makes in every container, and without directories
+    that differ only because something in them does. `changes` in the order of paths."""
+    found = [one for one in changes if one.path not in _PODMANS_FILES and not _below(one.path, _PODMANS)]
+    above = {parent for one in found for parent in _parents(one.path)}
+    above |= {parent for path in (*_PODMANS, *_PODMANS_FILES) for parent in _parents(path)}
+    return [one for one in found if one.what is not Touched.MODIFIED or one.path not in above]
+
+
+def tops(changes: Sequence[FileChange]) -> list[str]:
+    """What to ask for, so that every changed file is asked for once: a new directory stands for all that is in it."""
+    added = {one.path for one in changes if one.what is Touched.ADDED}
+    return [
+        one.path
+        for one in changes
+        if one.what is not Touched.REMOVED and not any(parent in added for parent in _parents(one.path))
+    ]
+
+
+class Collected:
+    """What came of collecting."""
+
+    def __init__(self) -> None:
+        self.members = 0
+        self.contents = 0
+        self.cores: list[str] = []
+        self.missing: list[str] = []
+
+
+def collect(reader: Reader, container: str, changes: Sequence[FileChange], to: Path) -> Collected:
+    """Write the archive (tar, zstd) to `to`. Raises OSError when it cannot be written; nothing else."""
+    done = Collected()
+    asked = tops(changes)
+    if len(asked) > limits.TOPS:
+        done.missing.append(f"the contents of {len(asked) - limits.TOPS} of {len(asked)} changed files: too many")
+        asked = asked[: limits.TOPS]
+    modified = {one.path for one in changes if one.what is Touched.MODIFIED}
+    with (
+        to.open("xb") as file,
+        zstandard.ZstdCompressor(level=3).stream_writer(file) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as out,
+    ):
+        # The scratch first: what an instance with a read-only root has written last is there.
+        for path in (*SCRATCH, *asked):
+            _copy(reader, container, path, out, done, shallow=path in modified)
+    return done
+
+
+def _copy(reader: Reader, container: str, path: str, out: tarfile.TarFile, done: Collected, *, shallow: bool) -> None:
+    """`shallow`: of a directory, nothing but itself; it is the image's, and only its mode or owner has changed."""
+    try:
+        with reader.archive(container, path) as archive:
+            for member in archive:
+                _add(archive, member, path, out, done)
+                if shallow and member.isdir():
+                    return
+    except EngineError as error:
+        if error.code != "engine.missing":
+            done.missing.append(f"{path}: {error.message}")
+    except tarfile.TarError as error:
+        done.missing.append(f"{path}: {error}")
+
+
+def _add(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, out: tarfile.TarFile, done: Collected) -> None:
+    """One member under its whole name."""
+    name = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.name.lstrip("/")))
+    if path in SCRATCH and not member.name.strip("/"):
+        name = path  # Podman leaves the name of a mount point away
+    elif path in SCRATCH and not _below(name, (path,)):
+        name = posixpath.join(path, member.name.lstrip("/"))
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        return  # sockets, pipes and devices hold nothing
+    if done.members == limits.MEMBERS:
+        done.missing.append(f"{name} and what follows it: more than {limits.MEMBERS} files")
+        raise tarfile.TarError("too many files")
+    if done.contents + member.size > limits.FILES:
+        done.missing.append(f"{name}: {human_bytes(member.size)}, too large to keep")
+        return
+    done.members += 1
+    done.contents += member.size
+    member.name = name.lstrip("/")
+    member.pax_headers = {}
+    if member.islnk():
+        member.linkname = posixpath.join(posixpath.dirname(path), member.linkname.lstrip("/")).lstrip("/")
+    out.addfile(member, _contents(archive, member))
+    if member.isreg() and _CORE.fullmatch(posixpath.basename(name)):
+        done.cores.append(name)
+
+
+def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
+    return archive.extractfile(member) if member.isreg() else None
+
+
+def _below(path: str, places: Iterable[str]) -> bool:
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def _parents(path: str) -> Iterator[str]:
+    while (path := posixpath.dirname(path)) not in ("", "/"):
+        yield path

@@ -1,0 +1,194 @@
+"""Capsules: the kept scene of an instance that failed. Times are Unix seconds, sizes bytes.
+
+A capsule answers why without the container. What could not be had is named in `missing`, never left out silently.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Cause(StrEnum):
+    """What ended an instance."""
+
+    EXIT = "exit"
+    SIGNAL = "signal"
+    MEMORY = "memory"
+    """The kernel killed it: it wanted more than its limit."""
+    HEALTH = "health"
+    """It failed its health checks, and minipaas stopped it."""
+
+
+class Touched(StrEnum):
+    """What became of a file."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    REMOVED = "removed"
+
+
+class FileChange(Struct, frozen=True):
+    """One file or directory that differs from the image."""
+
+    path: str
+    what: Touched
+
+
+class Probe(Struct, frozen=True):
+    """One health check."""
+
+    at: float
+    ok: bool
+    detail: str
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """One process of an instance that still lived, as the host saw it (proc(5))."""
+
+    pid: int
+    """Inside the container."""
+    parent: int
+    state: str
+    """The kernel's letter: `S`, `D`, `R`, `Z`, …"""
+    command: str
+    threads: int
+    memory: int
+    """Resident."""
+    wait: str
+    """The kernel function in which it sleeps; empty: in none, or not to be known."""
+    stack: tuple[str, ...]
+    """Of the kernel, the innermost call first; only root may read it."""
+    files: tuple[str, ...]
+    """What it has open, `3 -> /var/lib/x`."""
+
+
+class Socket(Struct, frozen=True, kw_only=True):
+    """One TCP socket of an instance that still lived."""
+
+    local: str
+    peer: str
+    state: str
+    """`LISTEN`, `ESTABLISHED`, …"""
+
+
+class Alive(Struct, frozen=True, kw_only=True):
+    """The scene of an instance before it was stopped for failing its health checks."""
+
+    at: float
+    processes: tuple[Process, ...] = ()
+    sockets: tuple[Socket, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What could not be read, and why."""
+
+
+class HostState(Struct, frozen=True, kw_only=True):
+    """The machine when it happened."""
+
+    minipaas: str
+    podman: str
+    kernel: str
+    boot: str
+    uptime: float
+    load: tuple[float, float, float]
+    memory_used: int
+    memory_total: int
+    disk_used: int
+    disk_total: int
+    clock_synced: bool | None
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What the instance used over its last minutes; None in a series: not known."""
+
+    start: float
+    step: int
+    cpu: tuple[float | None, ...]
+    memory: tuple[float | None, ...]
+    peak: tuple[float | None, ...]
+    pids: tuple[float | None, ...]
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A row of the audit from the hour before."""
+
+    at: float
+    actor: str
+    action: str
+    subject: str
+    result: str
+
+
+class Capsule(Struct, frozen=True, kw_only=True):
+    """One scene. Its log lines and its files lie beside it."""
+
+    id: str
+    group: str
+    """Equal failures share it: the same app, service, cause and last words."""
+    app: str
+    service: str
+    slot: int
+    instance: str
+    """Name of the container."""
+    container: str
+    """Podman's id of it."""
+    release: str
+    """Digest."""
+    version: str
+    image: str
+    """Digest of the image's manifest."""
+    cause: Cause
+    exit_code: int | None
+    signal: str
+    """`SIGSEGV`; empty: it was none."""
+    reason: str
+    """In a sentence, for people."""
+    at: float
+    """When it ended."""
+    ran: float
+    """For so long it had run."""
+    attempt: int
+    captured: float
+    took: float
+    """Seconds from the first look at the end to the last byte."""
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    """Without what looks like a secret."""
+    volumes: dict[str, str]
+    """Mount point, by name."""
+    last_words: tuple[str, ...]
+    """The end of its log; more of it lies beside."""
+    log_lines: int
+    changes: tuple[FileChange, ...]
+    changes_left_out: int
+    files_size: int
+    """Compressed, of the archive of what it has written; 0: there is none."""
+    cores: tuple[str, ...]
+    """Core files in that archive."""
+    probes: tuple[Probe, ...]
+    alive: Alive | None
+    """Only of those that were stopped for their health."""
+    figures: Figures | None
+    host: HostState | None
+    audit: tuple[Asked, ...]
+    missing: tuple[str, ...] = ()
+    """What could not be had, and why."""
+
+
+class CapsuleGroup(Struct, frozen=True, kw_only=True):
+    """Equal failures. The first and the latest are kept whole."""
+
+    id: str
+    app: str
+    service: str
+    reason: str
+    count: int
+    first: float
+    latest: float
+    kept: tuple[str, ...]
+    """Ids of the capsules that are there, the oldest first."""
+    size: int
+    """On disk."""
+    recent: tuple[str, ...] = ()
+    """Ids that were counted last, so that none counts twice after a restart."""

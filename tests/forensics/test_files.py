@@ -1,0 +1,129 @@
+"""What an instance has written: what is asked for, what is kept, what is left out and named."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from minipaas.forensics import files, limits
+from minipaas.model.capsule import FileChange, Touched
+from minipaas.model.errors import EngineError
+
+ADDED, MODIFIED, REMOVED = Touched.ADDED, Touched.MODIFIED, Touched.REMOVED
+
+
+class Container:
+    """What Podman gives for each path: members by name, sizes that may be a lie."""
+
+    def __init__(self, **archives: list[tarfile.TarInfo]) -> None:
+        self.archives = {f"/{name.replace('__', '/')}": members for name, members in archives.items()}
+        self.asked: list[str] = []
+
+    @contextlib.contextmanager
+    def archive(self, container: str, path: str) -> Iterator[tarfile.TarFile]:
+        self.asked.append(path)
+        if path not in self.archives:
+            raise EngineError(f"cannot read {path}: not there", code="engine.missing")
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for member in self.archives[path]:
+                tar.addfile(member, io.BytesIO(bytes(member.size)) if member.isreg() else None)
+        out.seek(0)
+        with tarfile.open(fileobj=out, mode="r|") as tar:
+            yield tar
+
+
+def member(name: str, size: int = 1, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size = size if kind == tarfile.REGTYPE else 0
+    info.type = kind
+    info.linkname = link
+    return info
+
+
+def kept(path: Path) -> list[str]:
+    plain = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        return tar.getnames()
+
+
+def changes(**found: Touched) -> list[FileChange]:
+    return [FileChange(f"/{name.replace('__', '/')}", what) for name, what in sorted(found.items())]
+
+
+@pytest.mark.parametrize(
+    ("found", "own"),
+    [
+        (changes(etc=MODIFIED, etc__hosts=ADDED, run=MODIFIED, run__x=ADDED), []),
+        (changes(var=MODIFIED, var__lib=MODIFIED, var__lib__x=ADDED), ["/var/lib/x"]),
+        (changes(srv=MODIFIED), ["/srv"]),
+        (changes(etc=MODIFIED, etc__passwd=MODIFIED), ["/etc/passwd"]),
+        (changes(bin__sh=REMOVED), ["/bin/sh"]),
+        (changes(tmpfile=ADDED), ["/tmpfile"]),
+    ],
+)
+def test_what_counts_as_its_own(found: list[FileChange], own: list[str]) -> None:
+    assert [one.path for one in files.own(found)] == own
+
+
+def test_a_new_directory_stands_for_all_that_is_in_it() -> None:
+    found = changes(a=ADDED, a__b=ADDED, a__b__c=ADDED, bin__x=REMOVED, etc__passwd=MODIFIED)
+    assert files.tops(found) == ["/a", "/etc/passwd"]
+
+
+def test_names_are_whole(tmp_path: Path) -> None:
+    container = Container(
+        tmp=[member("", kind=tarfile.DIRTYPE), member("/last"), member("/d/e"), member("/s", kind=tarfile.FIFOTYPE)],
+        var__lib__x=[
+            member("x", kind=tarfile.DIRTYPE),
+            member("x/y"),
+            member("x/z", kind=tarfile.LNKTYPE, link="x/y"),
+            member("x/core.12"),
+        ],
+    )
+    done = files.collect(container, "c", changes(var__lib__x=ADDED, var__lib__x__y=ADDED), tmp_path / "f")
+    assert kept(tmp_path / "f") == [
+        "tmp",
+        "tmp/last",
+        "tmp/d/e",
+        "var/lib/x",
+        "var/lib/x/y",
+        "var/lib/x/z",
+        "var/lib/x/core.12",
+    ]
+    assert done.cores == ["/var/lib/x/core.12"]
+    assert done.missing == []
+    assert container.asked == ["/tmp", "/var/tmp", "/var/lib/x"]
+
+
+def test_of_a_directory_whose_mode_has_changed_only_that_is_kept(tmp_path: Path) -> None:
+    container = Container(srv=[member("srv", kind=tarfile.DIRTYPE), member("srv/of-the-image")])
+    files.collect(container, "c", changes(srv=MODIFIED), tmp_path / "f")
+    assert kept(tmp_path / "f") == ["srv"]
+
+
+def test_what_is_too_large_is_named_and_the_rest_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FILES", 1000)
+    container = Container(tmp=[member("", kind=tarfile.DIRTYPE), member("/a", 600), member("/b", 600), member("/c", 9)])
+    done = files.collect(container, "c", [], tmp_path / "f")
+    assert kept(tmp_path / "f") == ["tmp", "tmp/a", "tmp/c"]
+    assert done.missing == ["/tmp/b: 600 B, too large to keep"]
+
+
+def test_there_is_a_bound_on_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MEMBERS", 2)
+    container = Container(tmp=[member("", kind=tarfile.DIRTYPE), member("/a"), member("/b"), member("/c")])
+    done = files.collect(container, "c", [], tmp_path / "f")
+    assert kept(tmp_path / "f") == ["tmp", "tmp/a"]
+    assert any("more than 2 files" in one for one in done.missing)
+
+
+def test_a_container_that_is_gone_leaves_an_empty_archive(tmp_path: Path) -> None:
+    done = files.collect(Container(), "c", changes(a=ADDED), tmp_path / "f")
+    assert (done.members, kept(tmp_path / "f")) == (0, [])
