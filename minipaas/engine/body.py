@@ -68,6 +68,7 @@ def create_body(
         "r_limits": [
             {"type": "nofile", "soft": info.nofile, "hard": info.nofile},
             {"type": "nproc", "soft": info.nproc, "hard": info.nproc},
+            {"type": "core", "soft": info.core, "hard": info.core},
         ],
         "log_configuration": {"driver": "k8s-file", "size": limits.LOG_SIZE},
         "restart_policy": "no",

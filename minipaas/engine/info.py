@@ -43,6 +43,8 @@ class EngineInfo(Struct, frozen=True, kw_only=True):
     nofile: int
     """RLIMIT_NOFILE for containers: what we would like, clamped to our own hard limit."""
     nproc: int
+    core: int = 0
+    """RLIMIT_CORE for containers, bytes; 0: no core files."""
     graph_root: str
     """Podman's storage, whose disk fills up."""
     platform: str
@@ -76,6 +78,7 @@ def read_info(socket: str, answer: SystemInfo) -> EngineInfo:
         boot=boot_id(),
         nofile=_clamp(resource.RLIMIT_NOFILE, limits.NOFILE),
         nproc=_clamp(resource.RLIMIT_NPROC, limits.NPROC),
+        core=_clamp(resource.RLIMIT_CORE, limits.CORE),
         graph_root=answer.store.graph_root,
         platform=f"{host.os or 'linux'}/{host.arch or os.uname().machine}",
     )

@@ -51,6 +51,8 @@ LOG_SIZE: Final = 10 * 1024**2
 RUN_TMPFS: Final = "64m"
 NOFILE: Final = 65536
 NPROC: Final = 32768
+CORE: Final = 64 * 1024**2
+"""A core file that is larger is cut off by the kernel; a scene keeps no larger file anyway."""
 
 # Hooks.
 HOOK_TAIL_LINES: Final = 20

@@ -37,6 +37,7 @@ PATH_PATTERNS = {
     "name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
     "held": r"[0-9a-f]{16}",
     "lease": r"[0-9a-f]{12}",
+    "crash": r"[0-9a-f]{12}(-[0-9a-f]{6})?",
     "release": r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,127}",
     "file": r"[a-zA-Z0-9._/-]{1,80}",
 }

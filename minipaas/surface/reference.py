@@ -150,6 +150,8 @@ def _type(info: msgspec.inspect.Type) -> str:
             return f"list of {_type(item)}"
         case msgspec.inspect.TupleType(item_types=items):
             return f"list of {len(items)}: {', '.join(map(_type, items))}"
+        case msgspec.inspect.DictType(value_type=value):
+            return f"{_type(value)} by name"
         case msgspec.inspect.NoneType():
             return "null"
         case _:

@@ -63,7 +63,11 @@ def test_limits_are_asked_for_and_clamped() -> None:
         "cpu": {"quota": 50000, "period": 100000},
         "pids": {"limit": 100},
     }
-    assert {(entry["type"], entry["hard"]) for entry in body["r_limits"]} == {("nofile", 1024), ("nproc", 512)}
+    assert {(entry["type"], entry["hard"]) for entry in body["r_limits"]} == {
+        ("nofile", 1024),
+        ("nproc", 512),
+        ("core", 0),
+    }
     assert body["log_configuration"]["driver"] == "k8s-file"
     assert 0 < body["log_configuration"]["size"] <= 64 * 1024**2
 

@@ -81,6 +81,11 @@ ADVERTISED = {
     ("DELETE", "/api/v1/held/{held}"): Access.DEPLOY,
     ("DELETE", "/api/v1/apps/{app}"): Access.ADMIN,
     ("GET", "/api/v1/apps/{app}/logs"): Access.READ,
+    ("GET", "/api/v1/crashes"): Access.READ,
+    ("GET", "/api/v1/crashes/{crash}"): Access.READ,
+    ("GET", "/api/v1/crashes/{crash}/log"): Access.READ,
+    ("GET", "/api/v1/crashes/{crash}/files"): Access.ADMIN,
+    ("DELETE", "/api/v1/crashes/{crash}"): Access.ADMIN,
     ("POST", "/api/v1/trust"): Access.ADMIN,
     ("POST", "/api/v1/certificates/reload"): Access.ADMIN,
     ("GET", "/api/v1/audit"): Access.READ,
@@ -107,6 +112,7 @@ async def status_of(session: aiohttp.ClientSession, row: Row) -> int:
         .replace("{id}", "1")
         .replace("{name}", "old")
         .replace("{held}", "0" * 16)
+        .replace("{crash}", "0" * 12)
         .replace("{file}", "page.js")
     )
     body = BODIES.get(row.path)

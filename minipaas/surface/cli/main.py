@@ -47,6 +47,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "exec": ("enter:exec_", "Run a command in an instance."),
         "shell": ("enter:shell", "Open a shell in an instance."),
         "access": ("leases:access", "Who is in instances, and who was."),
+        "crashes": ("crashes:crashes", "Which instances failed, and why."),
+        "crash": ("crashes:crash", "Look into the scene of a failed instance."),
         "certs": ("certs:certs", "The certificates of a box."),
         "page": ("page:page", "Open the status page, signed in as you."),
         "token": ("access:token", "Who may use the API over TCP."),

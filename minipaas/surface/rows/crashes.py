@@ -1,0 +1,57 @@
+"""Crashes: the kept scenes of failed instances."""
+
+from __future__ import annotations
+
+from minipaas.surface import wire_crash
+from minipaas.surface.access import Access
+from minipaas.surface.call import Query
+from minipaas.surface.handlers import crashes
+from minipaas.surface.rows.row import NAME, V1, Row
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        method="GET",
+        path=f"{V1}/crashes",
+        access=Access.READ,
+        handler=crashes.listing,
+        summary="Failed instances whose scenes are kept, equal failures together, those that happened last first.",
+        query=(Query(name="app", summary="Only of this app.", pattern=NAME),),
+        response=wire_crash.Crashes,
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/crashes/{{crash}}",
+        access=Access.READ,
+        handler=crashes.one,
+        summary="One scene: why it ended, and everything that is known about it.",
+        response=wire_crash.Crash,
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/crashes/{{crash}}/log",
+        access=Access.READ,
+        handler=crashes.log,
+        summary="The last lines of its log.",
+        response="text/plain",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/crashes/{{crash}}/files",
+        access=Access.ADMIN,
+        handler=crashes.files,
+        summary="What it has written, as a tar compressed with zstd.",
+        response="application/zstd",
+        errors=(404,),
+    ),
+    Row(
+        method="DELETE",
+        path=f"{V1}/crashes/{{crash}}",
+        access=Access.ADMIN,
+        handler=crashes.remove,
+        summary="Let a scene go; by the id of a group all scenes of it.",
+        response=wire_crash.CrashRemoved,
+        errors=(404,),
+    ),
+)

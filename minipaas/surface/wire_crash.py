@@ -1,0 +1,43 @@
+"""What crosses the wire about crashes. The rules of `wire` hold here too."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from minipaas.model.capsule import Capsule
+
+
+class CrashGroup(Struct, frozen=True, kw_only=True):
+    """Equal failures: the same app, service, cause and last words. The first and the latest are kept whole."""
+
+    id: str
+    app: str
+    service: str
+    reason: str
+    count: int
+    first: float
+    latest: float
+    kept: tuple[str, ...]
+    """Ids of the capsules that are there, the oldest first."""
+    size: int
+    """On disk."""
+
+
+class Crashes(Struct, frozen=True, kw_only=True):
+    """All of them, those that happened last first."""
+
+    groups: tuple[CrashGroup, ...]
+    size: int
+
+
+class Crash(Struct, frozen=True, kw_only=True):
+    """One capsule."""
+
+    group: CrashGroup
+    capsule: Capsule
+
+
+class CrashRemoved(Struct, frozen=True, kw_only=True):
+    """What was let go."""
+
+    capsules: int
