@@ -30,6 +30,7 @@ MAY = {
     Access.DEPLOY: {"socket", "deploy", "admin"},
     Access.UPLOAD: {"socket", "deploy", "admin"},
     Access.ADMIN: {"socket", "admin"},
+    Access.ENTER: {"socket", "admin"},
 }
 BODIES: dict[str, object] = {
     "/api/v1/bundles/missing": {"digests": [digest("x")]},
@@ -81,6 +82,10 @@ ADVERTISED = {
     ("DELETE", "/api/v1/held/{held}"): Access.DEPLOY,
     ("DELETE", "/api/v1/apps/{app}"): Access.ADMIN,
     ("GET", "/api/v1/apps/{app}/logs"): Access.READ,
+    ("GET", "/api/v1/apps/{app}/exec"): Access.ENTER,
+    ("GET", "/api/v1/leases"): Access.READ,
+    ("DELETE", "/api/v1/leases/{lease}"): Access.ENTER,
+    ("GET", "/api/v1/leases/{lease}/recording"): Access.ENTER,
     ("GET", "/api/v1/crashes"): Access.READ,
     ("GET", "/api/v1/crashes/{crash}"): Access.READ,
     ("GET", "/api/v1/crashes/{crash}/log"): Access.READ,
@@ -113,6 +118,7 @@ async def status_of(session: aiohttp.ClientSession, row: Row) -> int:
         .replace("{name}", "old")
         .replace("{held}", "0" * 16)
         .replace("{crash}", "0" * 12)
+        .replace("{lease}", "0" * 12)
         .replace("{file}", "page.js")
     )
     body = BODIES.get(row.path)
