@@ -190,11 +190,8 @@ class Core:
                 guard.look()
         idle = False
         for pool in tuple(self.pools.values()):
-            for upstream in tuple(pool.idle):
-                if now - upstream.since > self.limits.upstream_keep:
-                    upstream.drop()
-                else:
-                    idle = True
+            pool.tidy(now)
+            idle = idle or bool(pool.idle)
         self._ticking = (
             self.loop.call_later(self.limits.tick, self._tick) if self.clients or self._shaking or idle else None
         )

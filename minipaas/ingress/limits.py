@@ -29,7 +29,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     connections: int = 16384
     """Clients at once. Beyond it idle ones are let go; if all are busy, a new one gets 503."""
     idle_upstream: int = 64
-    """Kept-alive connections to one instance."""
+    """Kept-alive connections to one instance that wait for a next request..."""
+    busy_upstream: int = 1024
+    """...and while so many more are in use, that they are worth keeping for a moment."""
     attempts: int = 4
     """How often one request is tried on instances, first time included."""
     handshakes: int = 1024
@@ -57,7 +59,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     half_gap: float = 15.0
     """The same when one side has said all already; usually it is gone."""
     upstream_keep: float = 60.0
-    """An idle connection to an instance."""
+    """An idle connection to an instance..."""
+    upstream_spare: float = 1.0
+    """...or one beyond `idle_upstream`."""
     fresh: float = 1.0
     """A request that must not be sent twice only goes over a kept-alive connection used within this time:
     an older one may be closing at the other end just now."""

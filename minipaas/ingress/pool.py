@@ -110,6 +110,15 @@ class Pool:
             if self.retired:
                 self.core.forget(self)
 
+    def tidy(self, now: float) -> None:
+        """Close what has been idle for too long; sooner while there is more than is kept for later: many requests at
+        once need as many connections, and the next ones are there before anything could be closed and opened again."""
+        limits = self.core.limits
+        spare = len(self.idle) - limits.idle_upstream
+        for number, upstream in enumerate(tuple(self.idle)):
+            if now - upstream.since > (limits.upstream_spare if number < spare else limits.upstream_keep):
+                upstream.drop()
+
     def retire(self) -> None:
         """Close what is idle; what is busy ends by itself."""
         self.retired = True

@@ -274,7 +274,7 @@ class Upstream(asyncio.Protocol):
             and answer.reusable
             and not client.left
             and not pool.retired
-            and len(pool.idle) < self.core.limits.idle_upstream
+            and len(pool.idle) < self.core.limits.busy_upstream
             and not self.transport.get_write_buffer_size()
         ):
             self.stage = FREE

@@ -8,7 +8,7 @@ from minipaas.ingress.limits import Limits
 from minipaas.ingress.pool import Pool
 from minipaas.model.route import Backend
 
-from .peers import GET, OK, Server, Town, read_answer, small, status
+from .peers import GET, OK, Server, Town, read_answer, requests, small, status, until
 
 LIMITS = Limits(aside=1.0, aside_most=5.0, connect=3.0)
 
@@ -92,3 +92,26 @@ async def test_one_that_is_back_takes_its_share_again() -> None:
                 await asyncio.sleep(0.01)
         assert [one.set_aside for one in town.ingress.counters().routes] == [0]
         writer.close()
+
+
+async def test_connections_that_many_at_once_needed_stay_for_the_next_and_then_go() -> None:
+    async with Town(Ingress(small(idle_upstream=1, upstream_spare=0.2))) as town:
+        together = asyncio.Barrier(3)
+
+        async def at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            async for _ in requests(reader):
+                await together.wait()
+                writer.write(OK)
+
+        server = await town.serve(at_once)
+        clients = [await town.connect() for _ in range(3)]
+        for _ in range(5):
+            for _, writer in clients:
+                writer.write(GET)
+            for reader, _ in clients:
+                head, _ = await read_answer(reader)
+                assert status(head) == 200
+        assert server.connections == 3
+        await until(lambda: server.open == 1, "that the spare ones were closed")
+        for _, writer in clients:
+            writer.close()

@@ -55,8 +55,14 @@ class Started:
         self.name = name
         self._log = log
         with log.open("wb") as out:
+            # In a session of its own, as `serve` has one: Linux shares a core out by session (sched(7), autogroup).
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=out, stderr=out, env={**os.environ, **environment}
+                command,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, **environment},
+                start_new_session=True,
             )
 
     @property
