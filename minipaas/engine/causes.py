@@ -72,6 +72,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "engine.subuid",
         "add ranges for the user to /etc/subuid and /etc/subgid (`containers` for userns=auto)",
     ),
+    (
+        r"read-only file system",
+        "engine.read_only",
+        "its root file system is read-only (`read_only` in app.toml): write to /tmp, or to a volume",
+    ),
     (r"image is in use|image used by", "engine.in_use", ""),
     (r"(network|volume) is being used", "engine.in_use", ""),
     (r"name .{0,120} is already in use", "engine.name_taken", ""),

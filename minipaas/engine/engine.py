@@ -17,6 +17,7 @@ import msgspec
 
 from minipaas.engine import body as labels
 from minipaas.engine import limits
+from minipaas.engine.archive import Archive
 from minipaas.engine.attach import Attached, Command
 from minipaas.engine.body import create_body, insists_on_process_one
 from minipaas.engine.calls import Calls, decode
@@ -70,6 +71,8 @@ class Engine:
         self.scenes = SceneReader(calls, streams)
         self._scratch = Scratch(data)
         self._executor = Executor(streams)
+        self.archive = Archive(streams)
+        """The files of containers."""
         self._prober = Prober(on_news, self._executor.probe)
         self._hooks = HookRunner(self, streams)
         self._events = asyncio.create_task(EventStream(streams, box, on_news).run(), name="podman-events")

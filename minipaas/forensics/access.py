@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from minipaas.engine.archive import Archive
 from minipaas.engine.attach import Attached, Command
 from minipaas.engine.engine import Engine
 from minipaas.forensics.kept import Kept
@@ -48,6 +49,7 @@ class Access:
         directory = data / DIRECTORY
         self._engine = engine
         self._observed = observed
+        self.largest_copy = int(config.copy)
         self.kept = Kept(directory, config.recordings, config.keep)
         self.leases = Leases(registry, self.kept, config)
         self.touched = Touched(directory / "touched.json")
@@ -75,6 +77,24 @@ class Access:
                 size = command.size
                 lease.recording.begin(size.columns if size else 80, size.rows if size else 24, command.argv[0])
             yield lease
+
+    @asynccontextmanager
+    async def files(
+        self, instance: Instance, path: str, visitor: Visitor, *, into: bool
+    ) -> AsyncIterator[tuple[OpenLease, Archive]]:
+        """A lease for copying files out of or into an instance."""
+        async with self.leases.hold(
+            Entry.COPY,
+            instance,
+            what=f"{'to' if into else 'from'} {path}",
+            actor=visitor.actor,
+            origin=visitor.origin,
+            reason=visitor.reason,
+            seconds=visitor.seconds,
+        ) as lease:
+            if into:
+                await self._touch(instance, Entry.COPY, visitor)
+            yield lease, self._engine.archive
 
     def run(self, instance: Instance, command: Command) -> AbstractAsyncContextManager[Attached]:
         """The command itself, within its lease."""

@@ -22,7 +22,7 @@ from minipaas.model.typed import to_json
 from minipaas.surface.client import API, Box
 from minipaas.surface.connection import reachable_path, tls_context, unreachable
 from minipaas.surface.wire import Problem
-from minipaas.surface.wire_access import WINDOW, Ended, Notice, Opened, Taken
+from minipaas.surface.wire_access import WINDOW, Ended, Notice, Opened, Place, Taken
 
 PING = 5.0
 """Seconds between two signs of life."""
@@ -34,7 +34,7 @@ class Failed(msgspec.Struct, frozen=True, tag="error", tag_field="type"):
     error: Problem
 
 
-Told = Opened | Notice | Taken | Ended | Failed
+Told = Opened | Place | Notice | Taken | Ended | Failed
 
 
 class Channel:
@@ -46,6 +46,7 @@ class Channel:
         self._ahead = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._given_up = False
 
     @classmethod
     @asynccontextmanager
@@ -96,6 +97,8 @@ class Channel:
         """Bytes for the other end, which waits until it takes them; `mark` goes before each message. Raises
         Unreachable."""
         await self._room.wait()
+        if self._given_up:
+            raise self._lost()
         self._ahead += len(data)
         if self._ahead > WINDOW // 2:
             self._room.clear()
@@ -104,7 +107,12 @@ class Channel:
         except (ConnectionError, aiohttp.ClientError):
             raise self._lost() from None
 
-    async def receive(self) -> bytes | Opened | Notice | Ended:
+    def give_up(self) -> None:
+        """Whoever waits for room to send need not wait any more."""
+        self._given_up = True
+        self._room.set()
+
+    async def receive(self) -> bytes | Opened | Place | Notice | Ended:
         """The next message. Raises what the box says it cannot, Unreachable when the connection breaks off."""
         while True:
             try:

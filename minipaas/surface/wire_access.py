@@ -53,6 +53,15 @@ class RunCommand(Enter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In a container of tools beside the instance, which sees its processes, network and files."""
 
 
+class CopyFiles(Enter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first message to copy files. They travel as a tar; into an instance, the tar comes after `Place`, under the
+    name that it says."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=4096, pattern="^/")]
+    into: bool = False
+    """Into the instance, not out of it."""
+
+
 class LeaseView(Struct, frozen=True, kw_only=True):
     """Somebody's way into an instance, open or over. Times are Unix seconds."""
 
@@ -86,6 +95,13 @@ class Opened(Struct, frozen=True, kw_only=True, tag="opened", tag_field="type"):
 
     lease: LeaseView
     toolbox: bool = False
+
+
+class Place(Struct, frozen=True, kw_only=True, tag="place", tag_field="type"):
+    """Where files will lie in an instance: in `directory`, under `name`; None: under the name that they have."""
+
+    directory: str
+    name: str | None
 
 
 class Notice(Struct, frozen=True, kw_only=True, tag="notice", tag_field="type"):

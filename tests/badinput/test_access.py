@@ -45,7 +45,7 @@ def secret(box: LiveBox, role: str) -> str:
 
 def knock(box: LiveBox, row: Row, headers: dict[str, str]) -> Answer:
     """This mutation over TCP."""
-    path = row.path.format(app="shop", name="ci", held=HELD)
+    path = row.path.format(app="shop", name="ci", held=HELD, lease="0" * 12)
     body = BODIES.get(row.path, lambda: None)()
     typed = {"Content-Type": "application/json"} if body and body.startswith(b"{") and "trust" not in path else {}
     return box.ask(row.method, path, body, typed | headers, tcp=True)

@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Iterator
 from fcntl import ioctl
+from pathlib import Path
 
 import pytest
 from kit.box import Author, Box, Done, Program
@@ -167,3 +168,24 @@ def test_an_access_that_is_ended_ends_what_it_has_begun(entered: Box) -> None:
     assert late.code == 125
     assert "its time was up" in late.err
     assert "4712" not in entered.cli("exec", "hello", "--", "busybox", "ps").out
+
+
+def test_files_go_in_and_come_out(entered: Box, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    big.write_bytes(os.urandom(1024**2) * 50)
+    entered.cli("cp", big, "hello/web:/tmp/")
+    size = entered.cli("exec", "hello", "--", "busybox", "stat", "-c", "%s", "/tmp/big")
+    assert size.out == f"{50 * 1024**2}\n"
+    entered.cli("cp", "hello:/tmp/big", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == big.read_bytes()
+
+    entered.cli("cp", "hello:/www", tmp_path)
+    assert "Hello from" in (tmp_path / "www/index.html").read_text()
+    (tmp_path / "www/new").write_text("new")
+    entered.cli("cp", tmp_path / "www", "hello:/tmp/site")
+    assert entered.cli("exec", "hello", "--", "cat", "/tmp/site/new").out == "new"
+
+    refused = entered.cli("cp", big, "hello:/", check=False)
+    assert refused.code == 1
+    assert "read-only file system" in refused.err
+    assert entered.cli("cp", "hello:/nothing", tmp_path, check=False).code == 4

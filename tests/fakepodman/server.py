@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from tests.fakepodman import scene
+from tests.fakepodman import files, scene
 from tests.fakepodman.behaviour import Behaviour
 from tests.fakepodman.commands import attach, frame, resize
 from tests.fakepodman.pull import pull_for_real
@@ -454,13 +454,28 @@ async def container_logs(fake: FakePodman, request: web.Request, args: Args) -> 
 
 @route("GET", "containers/{name}/changes")
 async def container_changes(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
-    return web.json_response(scene.changes(fake.world.find(args["name"])))
+    container = fake.world.find(args["name"])
+    return web.json_response([*scene.changes(container), *files.changes(container)] or None)
+
+
+@route("HEAD", "containers/{name}/archive")
+async def stat_archive(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    container = fake.world.find(args["name"])
+    return web.Response(headers=files.stat_header(container, request.query["path"]))
 
 
 @route("GET", "containers/{name}/archive")
 async def container_archive(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
-    body = scene.archive(fake.world.find(args["name"]), request.query["path"])
-    return web.Response(body=body, content_type="application/x-tar")
+    container, path = fake.world.find(args["name"]), request.query["path"]
+    if files.known(container):
+        return web.Response(body=files.packed(container, path), headers=files.stat_header(container, path))
+    return web.Response(body=scene.archive(container, path), content_type="application/x-tar")
+
+
+@route("PUT", "containers/{name}/archive")
+async def put_archive(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    await files.unpack(fake.world.find(args["name"]), request.query["path"], request)
+    return web.Response()
 
 
 @route("POST", "containers/{name}/exec")

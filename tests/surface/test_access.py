@@ -91,6 +91,7 @@ ADVERTISED = {
     ("GET", "/api/v1/crashes/{crash}/log"): Access.READ,
     ("GET", "/api/v1/crashes/{crash}/files"): Access.ADMIN,
     ("DELETE", "/api/v1/crashes/{crash}"): Access.ADMIN,
+    ("GET", "/api/v1/apps/{app}/files"): Access.ENTER,
     ("POST", "/api/v1/trust"): Access.ADMIN,
     ("POST", "/api/v1/certificates/reload"): Access.ADMIN,
     ("GET", "/api/v1/audit"): Access.READ,

@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "logs": ("apps:logs", "The last lines that an app wrote."),
         "exec": ("enter:exec_", "Run a command in an instance."),
         "shell": ("enter:shell", "Open a shell in an instance."),
+        "cp": ("copy:cp", "Copy files out of an instance, or into it."),
         "access": ("leases:access", "Who is in instances, and who was."),
         "crashes": ("crashes:crashes", "Which instances failed, and why."),
         "crash": ("crashes:crash", "Look into the scene of a failed instance."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minipaas.surface import wire_access
 from minipaas.surface.access import Access
 from minipaas.surface.call import Query
-from minipaas.surface.handlers import commands, leases
+from minipaas.surface.handlers import commands, copies, leases
 from minipaas.surface.rows.row import NAME, V1, Row, limit
 
 ROWS: tuple[Row, ...] = (
@@ -19,6 +19,18 @@ ROWS: tuple[Row, ...] = (
         response="WebSocket",
         hears=wire_access.RunCommand,
         says=(wire_access.Opened, wire_access.Notice, wire_access.Taken, wire_access.Ended),
+        errors=(404, 503),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/files",
+        access=Access.ENTER,
+        handler=copies.run,
+        summary="Files out of an instance, or into it, as a tar.",
+        status=101,
+        response="WebSocket",
+        hears=wire_access.CopyFiles,
+        says=(wire_access.Opened, wire_access.Place, wire_access.Taken, wire_access.Ended),
         errors=(404, 503),
     ),
     Row(
