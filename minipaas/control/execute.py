@@ -136,8 +136,8 @@ class Executor:
                 await self._engine.stop(step.instance, step.timeout)
             case RemoveInstance():
                 await self._scenes.before_removal(step.instance)
+                # Its note stays: who looks at this moment may still see the container, and would take it for dead.
                 await self._engine.remove(step.instance, step.name)
-                await self._registry.drop_notes([step.instance])
             case RevertChange():
                 await self._revert(step)
             case FinishChange():

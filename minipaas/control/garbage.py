@@ -63,7 +63,7 @@ class Garbage:
                 log.info("image %s stays for now: %s", image[7:19], error.message)
 
     async def _drop_notes(self) -> None:
-        """Forget what is remembered of containers that somebody else has removed. Whoever is noted before a look and
+        """Forget what is remembered of containers that are gone. Whoever is noted before a look and
         not seen in it is gone: a note is written only for a container that is there."""
         noted = await self._registry.notes()
         seen = {one.id for one in (await self._engine.observe()).instances}

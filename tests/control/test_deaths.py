@@ -29,6 +29,20 @@ async def test_what_was_stopped_on_purpose_is_no_death(started: RunningBox) -> N
     assert await deaths(started) == []
 
 
+async def test_a_look_that_still_saw_it_knows_why_it_was_stopped(started: RunningBox) -> None:
+    await started.deploy(toml())
+    key = started.fake.container("minipaas-shop-web-1-1").id
+    await started.deploy(toml(version="2.0"), version="2.0")
+    await started.until(lambda: "minipaas-shop-web-1-1" not in started.fake.containers)
+    assert (await started.control.registry.notes())[key].stopped == "replaced", "gone a moment ago"
+    started.control._collect.set()
+
+    async def dropped() -> bool:
+        return key not in await started.control.registry.notes()
+
+    await started.until(dropped)
+
+
 async def test_a_new_start_of_the_box_writes_nobody_twice(fake: FakePodman, tmp_path: Path) -> None:
     async with running_box(fake, tmp_path) as first:
         await first.trust()
