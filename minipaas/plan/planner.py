@@ -17,7 +17,7 @@ from minipaas.plan.maintain import Todo, entries, fill, set_routes
 from minipaas.plan.revert import reverting
 from minipaas.plan.rollout import confirming, rolling
 from minipaas.plan.slots import slots, surplus
-from minipaas.plan.sweep import REMOVED, REPLACED, end_hooks, sweep
+from minipaas.plan.sweep import REMOVED, REPLACED, end_hooks, sweep, sweep_surplus
 
 MAX_REASON = 1000
 
@@ -102,13 +102,8 @@ def _settled(desired: AppDesired, observed: Observed, now: float) -> Todo:
     wanted = slots(release, observed)
     todo = fill(release, wanted, observed, now)
     todo.quick[:0] = set_routes(release.app, entries(release, wanted), observed)
-    todo.slow += sweep(
-        release.app,
-        [one for one in surplus(release.app, wanted, observed) if one.id not in todo.leaving],
-        why=REPLACED,
-        drain=float(release.spec.rollout.drain),
-        stop={name: float(service.stop) for name, service in release.spec.services.items()},
-    )
+    left = surplus(release.app, wanted, observed)
+    todo.slow += sweep_surplus(release, [one for one in left if one.id not in todo.leaving])
     return todo
 
 

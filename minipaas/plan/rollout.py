@@ -31,7 +31,7 @@ from minipaas.plan.launches import fingerprints, hook_launch
 from minipaas.plan.lifecycle import Event
 from minipaas.plan.maintain import Todo, answerable, entries, fill, prepare, set_routes
 from minipaas.plan.slots import Slot, SlotState, slots, surplus
-from minipaas.plan.sweep import REPLACED, sweep
+from minipaas.plan.sweep import sweep_surplus
 
 MAX_ATTEMPTS = 3
 """So many deaths of one instance fail a rollout."""
@@ -70,7 +70,8 @@ def rolling(desired: AppDesired, change: Change, target: Release, observed: Obse
         todo.quick[:0] = set_routes(target.app, routes, observed)
     way_back = slots(desired.good, observed) if desired.good is not None else ()
     left = surplus(target.app, (*wanted, *standing, *way_back), observed)
-    todo.slow += _sweep_left(target, [one for one in left if one.id not in todo.leaving])
+    # What earlier changes left behind goes now: changes that come faster than they end must not pile up.
+    todo.slow += sweep_surplus(target, [one for one in left if one.id not in todo.leaving])
     todo.later(change.deadline)
     return todo
 
@@ -202,12 +203,6 @@ def _superseded(serving: Release, service: str, target: Release, taken: Iterable
     spec = serving.spec.services[service]
     new = target.spec.services
     return spec.pinned and any(new[name].pinned and (name == service or share(new[name], spec)) for name in taken)
-
-
-def _sweep_left(target: Release, left: list[Instance]) -> list[Step]:
-    """What earlier changes left behind goes now: changes that come faster than they end must not pile up."""
-    stop = {name: float(service.stop) for name, service in target.spec.services.items()}
-    return sweep(target.app, left, why=REPLACED, drain=float(target.spec.rollout.drain), stop=stop)
 
 
 def _proofs(target: Release, wanted: Iterable[Slot], observed: Observed) -> list[Step]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from minipaas.model.observed import Hook, Instance, InstanceState
+from minipaas.model.release import Release
 from minipaas.model.steps import Drain, RemoveInstance, Step, StopInstance
+from minipaas.plan.launches import fingerprints
 
 REPLACED = "replaced"
 REMOVED = "the app is removed"
+FEWER = "fewer are wanted"
 DEFAULT_STOP = 10.0
 _LIVE = (InstanceState.RUNNING, InstanceState.STOPPING)
 
@@ -37,6 +40,23 @@ def sweep(
         if force or one.state is not InstanceState.UNKNOWN
     )
     return steps
+
+
+def sweep_surplus(release: Release, surplus: Iterable[Instance]) -> list[Step]:
+    """Steps that end what fills no slot of this release: what it has replaced, and what it had more of."""
+    prints = fingerprints(release)
+    more: list[Instance] = []
+    other: list[Instance] = []
+    for one in surplus:
+        scaled = one.fingerprint == prints.get(one.service) and one.slot > release.spec.services[one.service].replicas
+        (more if scaled else other).append(one)
+    drain = float(release.spec.rollout.drain)
+    stop = {name: float(service.stop) for name, service in release.spec.services.items()}
+    return [
+        step
+        for instances, why in ((other, REPLACED), (more, FEWER))
+        for step in sweep(release.app, instances, why=why, drain=drain, stop=stop)
+    ]
 
 
 def drains(app: str, instances: Iterable[Instance], timeout: float) -> list[Step]:

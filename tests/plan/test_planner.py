@@ -306,6 +306,7 @@ def test_scaling_down_takes_the_surplus_slots_away() -> None:
     world.deploy(shop("1.0", 2, replicas=1))
     world.settle()
     assert [word for word in world.running() if word.startswith("web")] == ["web#1 1.0"]
+    assert "stop web #3 (fewer are wanted)" in world.titles()
 
 
 SCENARIOS = {
