@@ -85,7 +85,9 @@ def _deaths(db: Connection, app: str, limit: int, before: Place | None) -> Itera
 
 
 def _audit(db: Connection, app: str, limit: int, before: Place | None) -> Iterator[Happening]:
-    for row in _rows(db, "SELECT * FROM audit WHERE app = ?", "at", app, limit, before):
+    # Who began a change is told where the change begins.
+    begun = "result GLOB 'change [0-9]*' AND substr(result, 8) + 0 IN (SELECT id FROM change)"
+    for row in _rows(db, f"SELECT * FROM audit WHERE app = ? AND NOT ({begun})", "at", app, limit, before):  # noqa: S608
         yield Happening(_place(row["at"], Sort.AUDIT, row["id"]), AuditRow(**dict(row)))
 
 

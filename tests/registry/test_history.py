@@ -39,8 +39,11 @@ async def test_everything_in_one_order(registry: Registry) -> None:
     await registry.end_step(step, True, "", 252.0)
     await registry.begin_step(1, "shop", "StartInstance", "one of the change", 150.0)
     await registry.record_deaths([death(250.0), death(249.0, app="other")])
+    await registry.audit(
+        actor="ci", action="drop", subject="shop 1.2", origin="tcp", result="dropped", now=260.0, app="shop"
+    )
     found = await registry.happenings("shop", 10, audited=True)
-    assert told(found) == ["step", "death", "change", "change", "audit"]
+    assert told(found) == ["audit", "step", "death", "change", "change"], "who began a change is told by its beginning"
     assert told(await registry.happenings("shop", 10)) == ["step", "death", "change", "change"]
     assert await registry.happenings("nothing", 10, audited=True) == []
 

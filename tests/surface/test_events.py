@@ -31,6 +31,15 @@ async def history(box: SmallBox) -> None:
     await box.registry.record_deaths([died])
     step = await box.registry.begin_step(None, "shop", "StartInstance", "start web #1, attempt 2", 301.0)
     await box.registry.end_step(step, True, "", 302.0)
+    await box.registry.audit(
+        actor="token ci via page",
+        action="hold",
+        subject="shop 1.2",
+        origin="tcp",
+        result="held as 1",
+        now=350.0,
+        app="shop",
+    )
     await fail(box.registry, await accept(box.registry, release(2), 400.0), 500.0)
 
 
@@ -40,12 +49,11 @@ async def test_all_of_it_in_order_for_who_may_read_the_audit(box: SmallBox) -> N
     assert [(one.kind, one.title, one.well) for one in found] == [
         (EventKind.ENDED, "the deploy of 1.2 failed", False),
         (EventKind.BEGAN, "the deploy of 1.2 begins", None),
-        (EventKind.AUDIT, f"deploy: shop 1.2 ({release(2).short})", None),
+        (EventKind.AUDIT, "shop 1.2 was uploaded and waits for a yes", None),
         (EventKind.UPKEEP, "start web #1, attempt 2", True),
         (EventKind.DEATH, "shop-web-1-1 died", False),
         (EventKind.ENDED, "the deploy of 1.1 is done", True),
         (EventKind.BEGAN, "the deploy of 1.1 begins", None),
-        (EventKind.AUDIT, f"deploy: shop 1.1 ({release(1).short})", None),
     ]
     assert (found[4].detail, found[4].instance, found[3].step) == ("exit code 3", "shop-web-1-1", "StartInstance")
 

@@ -12,6 +12,8 @@ from minipaas.surface.call import Call
 from minipaas.surface.i18n import EN, message
 from minipaas.surface.wire_history import EventKind, Events, EventView
 
+_ASKED = {"hold": "event.held", "drop": "event.dropped"}
+"""What is told in words of its own."""
 _WELL = {ChangeState.DONE: True, ChangeState.FAILED: False, ChangeState.ROLLED_BACK: False}
 
 
@@ -59,10 +61,10 @@ async def _view(call: Call, happening: Happening) -> EventView:
             return _event(
                 happening.place,
                 EventKind.AUDIT,
-                EN.say(message("event.asked", action=row.action, subject=row.subject)),
+                EN.say(message(_ASKED.get(row.action, "event.asked"), action=row.action, subject=row.subject)),
                 at=row.at,
                 well=False if refused else None,
-                detail=row.result,
+                detail="" if row.action == "hold" else row.result,
                 actor=row.actor,
             )
 
