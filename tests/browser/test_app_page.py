@@ -67,6 +67,26 @@ async def test_an_app_is_removed_only_by_its_name(box: RunningBox, visit: Visit)
     await expect(one.page.locator("#verdict")).to_contain_text("It was removed")
 
 
+async def test_what_a_removal_takes_follows_what_is_chosen(box: RunningBox, visit: Visit) -> None:
+    await box.deploy(toml(extra='volumes = { data = "/data" }\n'))
+    one = await operator(box, visit)
+    await one.open("/apps/shop")
+    await one.page.get_by_role("link", name="Remove").click()
+    dialog = one.page.get_by_role("dialog")
+    name = dialog.get_by_label("Type shop to go on")
+    await name.fill("sho")
+    await dialog.locator(".plan summary").click()
+    await dialog.get_by_label("delete it for good").check()
+    await expect(dialog).to_contain_text("Deleted with everything in it: minipaas-shop.data")
+    await expect(dialog.locator(".plan")).to_contain_text("delete volume minipaas-shop.data")
+    await expect(dialog.get_by_label("delete it for good")).to_be_focused()
+    await expect(dialog.get_by_label("delete it for good")).to_be_checked()
+    await expect(name).to_have_value("sho")
+    await dialog.get_by_label("keep it").check()
+    await expect(dialog.locator(".plan")).not_to_contain_text("delete volume")
+    assert await one.barriers() == []
+
+
 async def test_all_of_it_works_without_javascript(box: RunningBox, visit: Visit) -> None:
     for version in ("1.0", "2.0"):
         await box.deploy(toml(version=version), version=version)

@@ -63,8 +63,12 @@ def ask(kind: type[Wanted]) -> Callable[[Call], Awaitable[web.Response]]:
 
     async def answer(call: Call) -> web.Response:
         query = call.request.query
-        known = {name: query[name][:LONGEST] for name in kind.__struct_fields__ if name in query and name != "volumes"}
-        return await _confirm(call, msgspec.convert(known, kind))
+        known = {name: query[name][:LONGEST] for name in kind.__struct_fields__ if name in query}
+        try:
+            wanted = msgspec.convert(known, kind)
+        except msgspec.ValidationError:  # nothing that a page of ours has asked for
+            wanted = kind()
+        return await _confirm(call, wanted)
 
     return answer
 
@@ -124,7 +128,7 @@ async def _foresee(call: Call, wanted: Wanted) -> PlanPreview:
                 replicas=_number(wanted.replicas),
             )
         case Remove():
-            outlook = await foresee(registry, observed, app, ChangeKind.REMOVE, purge=False)
+            outlook = await foresee(registry, observed, app, ChangeKind.REMOVE, purge=wanted.volumes == "delete")
     return preview_view(outlook)
 
 

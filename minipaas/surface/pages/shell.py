@@ -146,7 +146,7 @@ def environment(language: str) -> Environment:
     made.globals["t"] = told
     made.globals["lang"] = language
     made.globals["languages"] = LANGUAGES
-    made.globals["words"] = json.dumps(told.below("js"), ensure_ascii=False)
+    made.globals["words"] = json.dumps(told.below("js") | told.below("unit"), ensure_ascii=False)
     return made
 
 

@@ -13,21 +13,18 @@
   };
   const now = () => Date.now() / 1000 + skew;
 
-  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-  const long = (unit) => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: language === "en" ? "narrow" : "short" });
-  const units = Object.fromEntries(UNITS.map(([unit]) => [unit, long(unit)]));
-  const ages = new Intl.RelativeTimeFormat(language, { style: language === "en" ? "narrow" : "short" });
-  const parts = (seconds) => UNITS.find(([, size]) => seconds >= size) || UNITS[3];
+  // Lengths of time in the words of the catalogue, as the box writes them.
+  const fill = (text, values) => text.replace(/{(\w+)}/g, (_, name) => values[name]);
+  const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const round = (seconds) => {
+    const [unit, size] = UNITS.find(([, size]) => seconds >= size) || UNITS[3];
+    return fill(words[unit], { [unit[0]]: Math.max(0, Math.floor(seconds / size)) });
+  };
   const span = (seconds) => {
-    const s = Math.max(0, seconds);
-    const [unit, size] = parts(s);
-    const whole = units[unit].format(Math.floor(s / size));
-    return unit === "hour" ? `${whole} ${units.minute.format(Math.floor((s % 3600) / 60))}` : whole;
+    const [h, m] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+    return h > 0 && h < 24 && m ? fill(words.h_min, { h, m }) : round(seconds);
   };
-  const ago = (seconds) => {
-    const [unit, size] = parts(seconds);
-    return ages.format(-Math.floor(seconds / size), unit);
-  };
+  const ago = (seconds) => fill(words.ago, { span: round(seconds) });
   const full = (date) => date.toLocaleString(language, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
   const put = (node, text) => {
     if (node.textContent !== text) node.textContent = text;
@@ -139,8 +136,9 @@
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target.id !== "dialog-body") return;
+    const stays = dialog.open && dialog.contains(document.activeElement) && document.activeElement !== dialog;
     if (!dialog.open) dialog.showModal();
-    dialog.querySelector("#confirm-name, .go, a")?.focus();
+    if (!stays) dialog.querySelector("#confirm-name, .go, a")?.focus();
   });
   document.addEventListener("begun", (event) => {
     dialog.close();
