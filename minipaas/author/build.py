@@ -27,7 +27,7 @@ from minipaas.bundle.limits import DEFAULT_LIMITS
 from minipaas.bundle.write import Contents, Layer, Written, write_bundle
 from minipaas.bundle.write import Image as BundleImage
 from minipaas.model.errors import Invalid, Missing, Refused
-from minipaas.model.spec import MAX_APP_TOML, AppSpec, ServiceSpec, parse_app_toml
+from minipaas.model.spec import MAX_APP_TOML, RESERVED, AppSpec, ServiceSpec, parse_app_toml
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -128,6 +128,12 @@ def read_app_toml(directory: Path) -> tuple[bytes, AppSpec]:
 
 def _prepare(request: Request) -> _Prepared:
     app_toml, spec = read_app_toml(request.directory)
+    if spec.app.name == RESERVED:
+        raise Invalid(
+            f"cannot build {request.directory}: no app may be called {RESERVED}: the box's own program is",
+            hint="give it another name in app.toml; to bundle minipaas itself: minipaas bundle self",
+            code="author.reserved",
+        )
     chain = load_roots(request.roots)
     keys = tuple(SigningKey.load(path) for path in request.keys)
     check_signers(chain.newest, keys, f"build {spec.app.name}")

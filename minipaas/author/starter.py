@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from minipaas.model.spec import NAME, parse_app_toml
+from minipaas.model.spec import NAME, RESERVED, parse_app_toml
 
 CONTAINERFILE_HINT = """\
 There is no Containerfile in {directory} yet. A small one, for a Python program that listens on port 8080:
@@ -57,6 +57,6 @@ def starter(name: str) -> str:
 def app_name(text: str) -> str:
     """The nearest valid app or service name: `My_Shop 2` -> `my-shop-2`."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    name = name if name[:1].isalpha() else f"app-{name}".rstrip("-")
+    name = name if name[:1].isalpha() and name != RESERVED else f"app-{name}".rstrip("-")
     name = name[:40].rstrip("-")
     return name if NAME.fullmatch(name) else "app"

@@ -21,6 +21,7 @@ from minipaas.model.change import Change, Desired
 from minipaas.model.config import LimitsConfig
 from minipaas.model.errors import Deadline, MinipaasError, NoSpace, Refused
 from minipaas.model.release import Release
+from minipaas.model.spec import RESERVED
 from minipaas.model.units import Duration, human_bytes
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.clashes import refuse_clashes
@@ -30,8 +31,6 @@ from minipaas.registry.trust import numbered
 
 log = logging.getLogger(__name__)
 
-RESERVED = "minipaas"
-"""The name of no app: bundles of minipaas itself have it."""
 MARGIN = 60.0
 """Seconds that the reader of an upload waits longer than its sender may be silent."""
 READ_AHEAD = 1024 * 1024

@@ -19,6 +19,8 @@ from minipaas.model.typed import convert
 from minipaas.model.units import Duration, Size
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+RESERVED = "minipaas"
+"""The name of no app: bundles of minipaas itself have it."""
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 VOLUME = re.compile(r"[a-z0-9]([a-z0-9_.-]{0,62})")
 ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from minipaas.control.intake import RESERVED
 from minipaas.install import files
 from minipaas.install.layout import Version
 from minipaas.model.errors import Refused
 from minipaas.model.release import Floor, Release
+from minipaas.model.spec import RESERVED
 from minipaas.model.typed import from_json, to_json
 
 NAME = "programs.json"

@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from minipaas.bundle import oci
 from minipaas.bundle.verify import Verdict
-from minipaas.control.intake import RESERVED
 from minipaas.install.layout import PROGRAM, Layout, Version
 from minipaas.model.errors import NoSpace, Refused
 from minipaas.model.release import Release
+from minipaas.model.spec import RESERVED
 from minipaas.model.units import human_bytes
 from minipaas.registry.failures import disk_failure
 from minipaas.takeover import limits

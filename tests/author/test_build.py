@@ -12,6 +12,7 @@ import pytest
 
 from minipaas.author.build import Built, Request, build_bundle
 from minipaas.author.progress import Silent
+from minipaas.author.starter import app_name
 from minipaas.bundle.keys import SigningKey
 from minipaas.bundle.read import inspect, verify_file
 from minipaas.bundle.root import new_root, rotate_root
@@ -138,6 +139,15 @@ def test_what_can_not_be_built(bench: Bench, changed: dict[str, Any], kind: type
     with pytest.raises(kind, match=why):
         bench.build(**{key: named[value] if isinstance(value, str) else value for key, value in changed.items()})
     assert bench.left_over() == []
+
+
+def test_no_app_has_the_name_of_the_box_itself(bench: Bench) -> None:
+    path = bench.directory / "app" / "app.toml"
+    path.write_bytes(path.read_bytes().replace(b'"shop"', b'"minipaas"'))
+    with pytest.raises(Invalid, match="no app may be called minipaas") as caught:
+        bench.build()
+    assert caught.value.code == "author.reserved"
+    assert app_name("Minipaas") == "app-minipaas", "nor does a file that is made here propose it"
 
 
 def test_images_for_two_platforms_are_no_app(bench: Bench) -> None:
