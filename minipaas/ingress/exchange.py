@@ -63,6 +63,7 @@ class Exchange(asyncio.Protocol):
         "core",
         "left",
         "request",
+        "resets",
         "secure",
         "since",
         "stalled",
@@ -102,6 +103,8 @@ class Exchange(asyncio.Protocol):
         self._pool: Pool | None = None
         self._tried: tuple[Pool, ...] = ()
         self._tries = 0
+        self.resets = 0
+        """How often an instance had the present request, and ended without a word. It may be the request itself."""
         self._connecting: asyncio.Task[None] | None = None
         self._body: ChunkedBody | None = None
         self._keep = True
@@ -142,6 +145,7 @@ class Exchange(asyncio.Protocol):
         tally.in_flight += 1
         self._tries = 0
         self._tried = ()
+        self.resets = 0
         if request.length:
             self._body = ChunkedBody() if request.length == CHUNKED else None
         if target.moved and not request.secure and not request.path.startswith(_CHALLENGE):
@@ -219,11 +223,6 @@ class Exchange(asyncio.Protocol):
     # -- what the guard of a service says
 
     @property
-    def age(self) -> float:
-        """Seconds since the head of the request was complete."""
-        return _now() - self._begun
-
-    @property
     def route(self) -> Route | None:
         """Of the present request."""
         return self._target.entry.route if self._target is not None else None
@@ -289,6 +288,7 @@ class Exchange(asyncio.Protocol):
             self._cut_off()
         else:
             stale = upstream.served > 0
+            self.resets += not stale
             if self._pool is not None and not stale and not upstream.spoke:
                 self._pool.set_aside(self.core.now)
             if upstream.spoke or not self.request.repeatable:

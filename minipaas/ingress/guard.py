@@ -1,8 +1,8 @@
 """What the requests of one service pass before an instance is chosen: its limits, and the places where they may wait.
 
-A request waits when every instance has as much in hand as the service allows (the queue), when no instance is there
-and one is on its way (the pause while a pinned service is replaced, or after a crash), and for a moment when all have
-just refused it. What is asked too much of decides the status: 413 and 429 where the client itself is to do otherwise,
+A request waits when every instance has as much in hand as the service allows (the queue), and when no instance is there
+and one is on its way (the pause while a pinned service is replaced, or after a crash) or all that are there have begun
+to refuse. What is asked too much of decides the status: 413 and 429 where the client itself is to do otherwise,
 503 with Retry-After where it is not at fault and the same request will do later.
 
 What always holds: whoever waits has sent nothing to an instance that counts; it is first come, first served; nobody
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from minipaas.ingress.table import Target
 
 _now = time.monotonic
-
-KEEPS_FAILING = 3
-"""Where each instance has been set aside more often than this in a row, none is about to be back."""
 
 
 class Guard:
@@ -97,9 +94,10 @@ class Guard:
             )
         if not target.pools:
             return self._wait(client, target, self._hold_left(target), fault, limits.waiting)
-        if not options.hold or all(pool.failures > KEEPS_FAILING for pool in target.pools):
+        if fault is pages.RESET and client.resets >= limits.attempts:
             return False
-        return self._wait(client, target, limits.second_wind - client.age, fault, limits.waiting)
+        failing = self.core.now - max(pool.since for pool in target.pools)
+        return self._wait(client, target, options.hold - failing, fault, limits.waiting)
 
     def left(self, client: Exchange) -> None:
         """A request that had entered is over."""

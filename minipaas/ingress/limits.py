@@ -76,8 +76,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Requests of one service that wait because none of its instances is there."""
     rush: int = 64
     """Of those that have waited, so many go to one instance at once; the others follow as answers come."""
-    second_wind: float = 3.0
-    """So long is a request that every instance has refused kept, in case another is on its way."""
     linger: float = 3.0
     """After a refusal: so long is input read and dropped, so that the answer arrives before the connection ends."""
     tick: float = 0.5

@@ -31,6 +31,7 @@ class Pool:
         "in_flight",
         "lasting",
         "retired",
+        "since",
         "tunnels",
     )
 
@@ -45,6 +46,8 @@ class Pool:
         self.retired = True
         self.failures = 0
         """How often in a row it was set aside. It is back with the first answer."""
+        self.since = 0.0
+        """When it failed for the first time in that row."""
         self.aside = 0.0
         """Until then others are asked first."""
         self._trial = False
@@ -80,6 +83,8 @@ class Pool:
         failed trial. What fails at the same moment counts once."""
         if self._trial or now >= self.aside:
             limits = self.core.limits
+            if not self.failures:
+                self.since = now
             self.failures += 1
             self._trial = False
             self.aside = now + min(limits.aside_most, limits.aside * 2 ** min(self.failures - 1, 30))

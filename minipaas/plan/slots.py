@@ -18,8 +18,8 @@ from minipaas.plan.launches import Place, places
 GOOD_RUN = 60.0
 """Seconds after which an instance that dies counts as a first failure again."""
 MAX_BACKOFF = 60.0
-SOON = 3
-"""After so many failures in a row nobody is kept waiting for the next attempt."""
+SOON = 10.0
+"""Nobody is kept waiting for an instance that has failed so often that its next start is further away than this."""
 KEPT_SCENES = 3
 """Failed containers of a service that stay for whoever wants to know why."""
 
@@ -118,9 +118,9 @@ def on_the_way(slot: Slot) -> bool:
         case SlotState.LIMBO:
             return False
         case SlotState.DEAD if one is not None:
-            return next_attempt(one) <= SOON
+            return backoff(next_attempt(one)) <= SOON
         case SlotState.STARTING | SlotState.SICK if one is not None:
-            return one.attempt <= SOON
+            return backoff(one.attempt) <= SOON
         case _:
             return True
 

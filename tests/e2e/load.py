@@ -31,11 +31,20 @@ class Load:
     with `tls`, over that and a new connection a request in all threads but one."""
 
     def __init__(
-        self, box: Box, host: str, *, path: str = "/", threads: int = 3, tls: ssl.SSLContext | None = None
+        self,
+        box: Box,
+        host: str,
+        *,
+        path: str = "/",
+        threads: int = 3,
+        tls: ssl.SSLContext | None = None,
+        patience: float = 15.0,
     ) -> None:
         self.box = box
         self.host = host
         self.path = path
+        self.patience = patience
+        """Seconds after which a request has failed."""
         self.tls = tls
         self.count = 0
         self.failures: list[str] = []
@@ -59,7 +68,7 @@ class Load:
     def _connection(self) -> http.client.HTTPConnection:
         if self.tls is not None:
             return Named(self.host, self.box.secure, self.tls)
-        return http.client.HTTPConnection("127.0.0.1", self.box.ingress, timeout=15)
+        return http.client.HTTPConnection("127.0.0.1", self.box.ingress, timeout=self.patience)
 
     def _run(self, number: int) -> None:
         connection = self._connection()

@@ -324,12 +324,37 @@ async def test_one_that_listens_again_gets_what_waits(quick: Town) -> None:
 
 
 async def test_nobody_waits_long_for_an_instance_that_only_refuses() -> None:
-    async with Town(Ingress(small(second_wind=0.1))) as town:
+    async with Town(Ingress(small())) as town:
         dead = await town.answer(OK, route=None)
         await dead.stop()
-        town.route("*", dead, hold=30.0)
+        town.route("*", dead, hold=1.0)
         answer = await ask(town)
         assert (status(answer), field(answer, "x-minipaas")) == (502, "backend.refused")
+        before = town.ingress.counters().routes[0].seconds
+        assert status(await ask(town)) == 502
+        assert town.ingress.counters().routes[0].seconds - before < 0.5 * before, "the next one does not wait at all"
+
+
+async def test_a_request_that_ends_every_connection_is_not_sent_for_ever(quick: Town) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    server = await quick.serve(hang_up, route=None)
+    quick.route("*", server, hold=30.0)
+    answer = await ask(quick)
+    assert (status(answer), field(answer, "x-minipaas")) == (502, "backend.reset")
+    assert server.connections == 4
+
+
+async def test_one_that_was_killed_with_the_request_in_hand_is_waited_for(quick: Town) -> None:
+    (gate,) = await gates(quick)
+    quick.route("*", gate, hold=30.0)
+    asked = asyncio.create_task(ask(quick))
+    await until(lambda: gate.at_once == 1)
+    await gate.stop()
+    await until(lambda: waiting(quick) == 1)
+    quick.route("*", await quick.answer(OK, route=None), hold=30.0)
+    assert status(await asked) == 200
 
 
 async def test_who_waits_when_the_box_stops_is_told_at_once() -> None:
