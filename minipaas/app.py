@@ -38,7 +38,7 @@ from minipaas.surface.watch import Watch
 from minipaas.takeover.becoming import Becomes, become
 from minipaas.takeover.heir_life import HeirLife
 from minipaas.takeover.inheritance import Inheritance, Role
-from minipaas.takeover.listeners import Listeners
+from minipaas.takeover.listeners import STREAMS, Listeners, StreamDoors
 from minipaas.takeover.main_life import MainLife
 from minipaas.takeover.own import Own
 from minipaas.telemetry.telemetry import Telemetry
@@ -166,6 +166,7 @@ async def box(
         if ingress is None:
             ingress = Ingress()
             stack.push_async_callback(ingress.close, DRAIN)
+        ingress.streams.attach(StreamDoors(listeners, config.ingress.stream_addresses), news)
         telemetry.count_traffic(ingress.counters)
         control = Control(
             registry=registry,
@@ -182,8 +183,7 @@ async def box(
         stack.callback(control.close)
         news.listener = control
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        running = group.create_task(control.run(), name="control")
-        stack.callback(running.cancel)
+        stack.callback(group.create_task(control.run(), name="control").cancel)
         if certificates is not None:
             certificates.routed = lambda: {entry.route.host for entry in control.ingress.routes()}
             keeping = group.create_task(certificates.run(), name="certificates")
@@ -195,6 +195,8 @@ async def box(
             tls=_tls_door(listeners, config, certificates),
             proxies=Proxies([parse_network(one) for one in config.ingress.trusted_proxies]),
         )
+        letting_go = _let_go_of_streams(control, listeners)
+        stack.callback(group.create_task(letting_go, name="streams of before").cancel)
         surface = Surface()
         stack.push_async_callback(surface.close)
         sockets = _desks(listeners, config, data)
@@ -218,6 +220,12 @@ async def _certificates(config: Config, data: Path, registry: Registry) -> Keepe
     keeper = await Keeper.open(data / "tls", registry.box_id, own, clock)
     keeper.names = tuple(normal for name in tls.names if (normal := normal_name(name)) is not None)
     return keeper
+
+
+async def _let_go_of_streams(control: Control, listeners: Listeners) -> None:
+    """Of ports that a process before had open, and that no app wants any more."""
+    await control.routed()
+    listeners.keep_used(STREAMS)
 
 
 class _News:

@@ -19,6 +19,7 @@ from minipaas.control.foresight import volumes_of
 from minipaas.control.garbage import Garbage
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
+from minipaas.control.openings import Openings
 from minipaas.control.reconcile import Looked, Reconciler
 from minipaas.control.sampling import Sampler
 from minipaas.control.scenes import Scenes
@@ -82,7 +83,7 @@ class Control:
         executor = Executor(registry, engine, ingress, images, self._scenes)
         self._reconciler = Reconciler(registry, engine, ingress, executor, self._scenes, on_look)
         self._sampler = Sampler(engine, telemetry, lambda: self.observed)
-        self._intake = Intake(registry, blobs, config.limits, engine.info.platform)
+        self._intake = Intake(registry, blobs, config.limits, engine.info.platform, Openings(ingress, config))
         self.held = HeldBundles(
             self._intake,
             registry,
@@ -139,6 +140,10 @@ class Control:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._reconciler.ready.wait()
+
+    async def routed(self) -> None:
+        """Return when the first look is over: what is to be routed is."""
+        await self._reconciler.ready.wait()
 
     async def receive_bundle(
         self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool = False

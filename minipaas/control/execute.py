@@ -18,6 +18,7 @@ from minipaas.control.scenes import Scenes
 from minipaas.engine.engine import Engine
 from minipaas.engine.hook import hook_name
 from minipaas.ingress.ingress import Ingress
+from minipaas.ingress.proof import ProofResult
 from minipaas.model.change import Change, ChangeKind, ChangeState
 from minipaas.model.errors import Conflict, Deadline, EngineDown, EngineError, MinipaasError, NoSpace
 from minipaas.model.observed import Instance, InstanceState
@@ -42,6 +43,7 @@ from minipaas.model.steps import (
     SwitchRelease,
     WakeInstance,
 )
+from minipaas.model.stream import StreamEntry
 from minipaas.plan.lifecycle import Event, advance
 from minipaas.plan.slots import UNHEALTHY
 from minipaas.registry.registry import Registry
@@ -120,12 +122,14 @@ class Executor:
             case ProveInstance():
                 await self._prove(step)
             case SetRoutes():
-                self._ingress.set_app(step.app, step.entries)
+                self._ingress.set_app(step.app, step.entries, step.streams)
             case SwitchRelease():
                 await self._switch(step)
             case ProveRoutes():
                 for entry in step.entries:
                     await self._prove_route(entry)
+                for open_ in step.streams:
+                    await self._prove_stream(open_)
             case Drain():
                 await self._ingress.drain(step.instances, step.timeout)
             case StopInstance():
@@ -204,13 +208,33 @@ class Executor:
     async def _prove(self, step: ProveInstance) -> None:
         until = time.monotonic() + PROOF_PATIENCE
         while True:
-            result = await self._ingress.prove(step.backend, step.host, step.path, PROOF_TIMEOUT)
+            result = await self._proof_of(step)
             if result.ok:
                 self.proven.add(step.backend.instance)
                 return
             if time.monotonic() >= until:
                 reason = f"{step.service} #{step.slot} does not answer through the ingress: {result.detail}"
                 raise Broke(reason, culprit=step.backend.instance)
+            await asyncio.sleep(PROOF_PAUSE)
+
+    async def _proof_of(self, step: ProveInstance) -> ProofResult:
+        """The first thing that does not answer, or the last that does."""
+        results = []
+        if step.host:
+            results.append(await self._ingress.prove(step.backend, step.host, step.path, PROOF_TIMEOUT))
+        for backend in step.tcp:
+            results.append(await self._ingress.streams.prove(backend, PROOF_TIMEOUT))
+        return next((one for one in results if not one.ok), results[-1])
+
+    async def _prove_stream(self, entry: StreamEntry) -> None:
+        until = time.monotonic() + PROOF_PATIENCE
+        while True:
+            result = await self._ingress.streams.prove_open(entry.stream, PROOF_TIMEOUT)
+            if result.ok:
+                return
+            if time.monotonic() >= until:
+                culprit = entry.backends[0].instance if entry.backends else None
+                raise Broke(f"{entry.stream} does not answer through the ingress: {result.detail}", culprit=culprit)
             await asyncio.sleep(PROOF_PAUSE)
 
     async def _prove_route(self, entry: RouteEntry) -> None:
@@ -228,7 +252,11 @@ class Executor:
     async def _switch(self, step: SwitchRelease) -> None:
         async with self._changing:
             change = await self._active(step.change)
-            self._ingress.set_app(step.app, step.entries)
+            try:
+                self._ingress.streams.claim(step.app, step.streams)
+            except MinipaasError as error:
+                raise Broke(error.message) from error
+            self._ingress.set_app(step.app, step.entries, step.streams)
             await self._registry.save_change(advance(change, Event.SWITCHED, time.time()), serving=step.release)
 
     async def _active(self, change: int) -> Change:

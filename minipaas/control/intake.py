@@ -16,6 +16,7 @@ from minipaas.bundle.limits import Limits
 from minipaas.bundle.receive import BlobSink, receive
 from minipaas.bundle.verify import Trust, Verdict
 from minipaas.control.clock import trusted_time
+from minipaas.control.openings import Openings
 from minipaas.control.pipe import ChunkPipe
 from minipaas.model.change import Change, Desired
 from minipaas.model.config import LimitsConfig
@@ -69,11 +70,14 @@ class Intake:
     """Accepts bundles, a few at a time. One `store` lock keeps garbage collection away between storing blobs and
     accepting them."""
 
-    def __init__(self, registry: Registry, blobs: BlobStore, limits: LimitsConfig, platform: str) -> None:
+    def __init__(
+        self, registry: Registry, blobs: BlobStore, limits: LimitsConfig, platform: str, openings: Openings
+    ) -> None:
         self._registry = registry
         self._blobs = blobs
         self._limits = limits
         self._platform = platform
+        self._openings = openings
         self.store = asyncio.Lock()
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -272,6 +276,7 @@ class Intake:
                     code="self.not_an_app",
                 )
             refuse_clashes(verdict.release, desired)
+            self._openings.refuse(verdict.release, desired)
             new = sum(size for digest, size in verdict.descriptors.items() if not has(digest))
             told.append(new)
             self.need_room(verdict.release, COPIES * new)

@@ -140,6 +140,8 @@ class Reconciler:
             volumes=sighting.volumes,
             images=sighting.images,
             routes=self._ingress.routes(),
+            streams=self._ingress.streams.entries(),
+            closed=self._ingress.streams.troubles(),
             proven=frozenset(self._executor.proven),
             notes=await self._registry.notes(),
         )

@@ -145,14 +145,14 @@ def _ports(launch: Launch) -> list[dict[str, Any]]:
     ports: list[dict[str, Any]] = [
         {
             "host_ip": port.address,
-            "host_port": port.host,
+            # Without a host port Podman takes a free one when the container is created.
+            **({"host_port": port.host} if port.host else {}),
             "container_port": port.container,
             "protocol": port.protocol,
         }
         for port in launch.published
     ]
     if launch.port is not None:
-        # Without a host port Podman takes a free one when the container is created.
         ports.insert(0, {"host_ip": LOOPBACK, "container_port": launch.port, "protocol": "tcp"})
     return ports
 

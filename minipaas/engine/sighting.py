@@ -57,6 +57,7 @@ def to_instance(listed: ListedContainer, ending: Ending | None = None) -> Instan
         return None
     state = _STATES.get(listed.state, InstanceState.UNKNOWN)
     ended = state is InstanceState.EXITED
+    inside = _inside(listed.id, listed.ports or ())
     ending = ending or Ending(listed.exit_code, False, _past(listed.exited_at))
     return Instance(
         id=listed.id,
@@ -75,7 +76,8 @@ def to_instance(listed: ListedContainer, ending: Ending | None = None) -> Instan
         finished=ending.finished if ended else None,
         exit_code=ending.exit_code if ended else None,
         oom_killed=ended and ending.oom_killed,
-        backend=_backend(listed.id, listed.ports or (), port),
+        backend=inside.get(f"{port}/tcp"),
+        inside=inside,
     )
 
 
@@ -114,12 +116,12 @@ def _past(seconds: int) -> float | None:
     return float(seconds) if seconds > 0 else None
 
 
-def _backend(instance: str, ports: Iterable[PortMapping], port: int | None) -> Backend | None:
-    if port is None:
-        return None
+def _inside(instance: str, ports: Iterable[PortMapping]) -> dict[str, Backend]:
+    """By port inside, like `1883/tcp`, where it can be reached: what is published on loopback."""
+    found: dict[str, Backend] = {}
     for mapping in ports:
-        offset = port - mapping.container_port
-        local = mapping.host_ip in (labels.LOOPBACK, "localhost")
-        if local and mapping.protocol == "tcp" and 0 <= offset < max(1, mapping.range) and mapping.host_port:
-            return Backend(instance=instance, host=labels.LOOPBACK, port=mapping.host_port + offset)
-    return None
+        if mapping.host_ip in (labels.LOOPBACK, "localhost") and mapping.host_port:
+            for offset in range(min(max(1, mapping.range), 65536)):
+                key = f"{mapping.container_port + offset}/{mapping.protocol}"
+                found.setdefault(key, Backend(instance, labels.LOOPBACK, mapping.host_port + offset))
+    return found

@@ -1,7 +1,7 @@
 """The ingress as the rest of minipaas sees it: routes in, requests through, drain, proofs, counters.
 
 What always holds: a request is answered by the table as it was when its head was complete; `set_app` takes effect for
-all routes of the app at once; nothing here raises because of what a client or an instance sends.
+all routes and streams of the app at once; nothing here raises because of what a client or an instance sends.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from minipaas.ingress.client import Client
 from minipaas.ingress.core import Core, Moved
 from minipaas.ingress.counters import Tally
 from minipaas.ingress.guard import Guard
-from minipaas.ingress.limits import Limits, connections_allowed
+from minipaas.ingress.limits import Limits, StreamLimits, connections_allowed
 from minipaas.ingress.listen import bind
 from minipaas.ingress.origin import NOBODY, Proxies
 from minipaas.ingress.proof import ProofResult, ask, blind
+from minipaas.ingress.streams import Streams
 from minipaas.ingress.table import Target
 from minipaas.ingress.tls import Certificates, Secure
 from minipaas.model.errors import MinipaasError
 from minipaas.model.route import Backend, Route, RouteEntry
+from minipaas.model.stream import StreamEntry
 from minipaas.model.traffic import IngressCounters
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -46,15 +48,17 @@ class TlsDoor(Struct, frozen=True, kw_only=True):
 class Elder(Protocol):
     """The ingress of the process before this one: its connections are still there, and live by the routes of now."""
 
-    def set_app(self, app: str, entries: tuple[RouteEntry, ...]) -> None: ...
+    def set_app(self, app: str, entries: tuple[RouteEntry, ...], streams: tuple[StreamEntry, ...] = ()) -> None: ...
     async def drain(self, instances: tuple[str, ...], timeout: float) -> bool: ...  # noqa: ASYNC109
 
 
 class Ingress:
-    """An HTTP/1.1 reverse proxy. All methods are for the event loop that `start` ran on."""
+    """An HTTP/1.1 reverse proxy, and one for streams. All methods are for the event loop that `start` ran on."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, stream_limits: StreamLimits | None = None) -> None:
         self._core = Core(limits or Limits())
+        self.streams = Streams(stream_limits)
+        """TCP and UDP ports."""
         self._apps: dict[str, tuple[RouteEntry, ...]] = {}
         self._servers: list[asyncio.Server] = []
         self.elder: Elder | None = None
@@ -88,6 +92,7 @@ class Ingress:
             server = await core.loop.create_server(lambda: Client(core), sock=sock, backlog=core.limits.backlog)
             self._servers.append(server)
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+        self.streams.open()
 
     async def _start_tls(self, tls: TlsDoor) -> None:
         core = self._core
@@ -106,14 +111,14 @@ class Ingress:
 
     async def leave(self, limit: float) -> None:
         """Accept nothing more here: another process does. Connections go on until they have been answered once more,
-        told that this was the last time; tunnels until they end; all for at most `limit` seconds."""
+        told that this was the last time; tunnels and streams until they end; all for at most `limit` seconds."""
         self._stop_listening()
-        await self._core.leave(limit)
+        await asyncio.gather(self._core.leave(limit), self.streams.leave(limit))
 
     async def close(self, drain: float) -> None:
         """Accept nothing more, let requests under way end for at most `drain` seconds, close everything."""
         self._stop_listening()
-        await self._core.close(drain)
+        await asyncio.gather(self._core.close(drain), self.streams.close(drain))
 
     def _stop_listening(self) -> None:
         for server in self._servers:
@@ -123,18 +128,22 @@ class Ingress:
 
     # -- routes
 
-    def set_app(self, app: str, entries: tuple[RouteEntry, ...]) -> None:
-        """Replace all routes of an app in one swap; none takes them down."""
+    def set_app(self, app: str, entries: tuple[RouteEntry, ...], streams: tuple[StreamEntry, ...] = ()) -> None:
+        """Replace all routes and streams of an app in one swap; none takes them down."""
         for entry in entries:
             if entry.app != app:
                 raise MinipaasError(f"cannot set the routes of {app}: {entry.route} belongs to {entry.app}")
+        for one in streams:
+            if one.app != app:
+                raise MinipaasError(f"cannot set the routes of {app}: {one.stream} belongs to {one.app}")
         if entries:
             self._apps[app] = entries
         else:
             self._apps.pop(app, None)
         self._core.swap(entry for owned in self._apps.values() for entry in owned)
+        self.streams.set_app(app, streams)
         if self.elder is not None:
-            self.elder.set_app(app, entries)
+            self.elder.set_app(app, entries, streams)
 
     def routes(self) -> tuple[RouteEntry, ...]:
         """The table now, sorted."""
@@ -150,18 +159,25 @@ class Ingress:
             refused=core.refused,
             unrouted=core.unrouted,
             routes=tuple(t.picture() for t in core.table.targets),
-            instances={pool.backend.instance: pool.in_flight for pool in core.pools.values()},
+            instances=self._in_flight(),
+            streams=self.streams.counters(),
         )
+
+    def _in_flight(self) -> dict[str, int]:
+        found = self.streams.in_flight()
+        for pool in self._core.pools.values():
+            key = pool.backend.instance
+            found[key] = found.get(key, 0) + pool.in_flight
+        return found
 
     async def drain(self, instances: Collection[str], timeout: float) -> bool:  # noqa: ASYNC109 (the contract of the room)
         """Wait until no request is in flight to these instances (container ids), at most `timeout` seconds; then
-        close the tunnels (WebSockets) to them that are left. Returns whether all had ended by themselves."""
+        close the tunnels (WebSockets) and streams to them that are left. Returns whether all had ended by
+        themselves."""
+        drains = [self._drain(instances, timeout), self.streams.drain(instances, timeout)]
         if self.elder is not None:
-            here, there = await asyncio.gather(
-                self._drain(instances, timeout), self.elder.drain(tuple(instances), timeout)
-            )
-            return here and there
-        return await self._drain(instances, timeout)
+            drains.append(self.elder.drain(tuple(instances), timeout))
+        return all(await asyncio.gather(*drains))
 
     async def _drain(self, instances: Collection[str], timeout: float) -> bool:  # noqa: ASYNC109
         pools = [pool for pool in self._core.pools.values() if pool.backend.instance in instances]

@@ -88,3 +88,44 @@ def connections_allowed(limits: Limits) -> int:
     if soft == resource.RLIM_INFINITY:
         return limits.connections
     return max(16, min(limits.connections, soft - soft // 4))
+
+
+class StreamLimits(Struct, frozen=True, kw_only=True):
+    """What TCP and UDP ports may take, beside what each says for itself."""
+
+    connections: int = 8192
+    """Of all streams at once, UDP clients included; less when the process may not open that many files."""
+    write_high: int = 128 * 1024
+    """More than this waiting for a slow reader pauses the other side..."""
+    write_low: int = 32 * 1024
+    """...until it has come down to this."""
+    batch: int = 64
+    """Datagrams that are read at once before others have their turn."""
+
+    connect: float = 3.0
+    """To an instance; longer: the next one is tried."""
+    attempts: int = 4
+    """How often one connection is tried on instances, first time included."""
+    wait: float = 60.0
+    """So long a connection waits for an instance when there is none, and one is on its way."""
+    shun: float = 1.0
+    """An instance that refused is asked last for this long."""
+    half_gap: float = 600.0
+    """A connection of which one side has said all, and on which nothing moves."""
+    closing: float = 60.0
+    """The last bytes of a connection that is over on one side."""
+    linger: float = 2.0
+    """Answers still come back for this long to a UDP client whose datagrams go to another instance now."""
+    tick: float = 0.5
+    """Time-outs are looked at this often; all may come so much late."""
+    retry: float = 2.0
+    """A port that could not be opened is tried again this often."""
+    keep_alive: tuple[int, int, int] = (60, 20, 6)
+    """Seconds of silence, seconds between probes, probes: then a peer is dead (tcp(7))."""
+
+
+def streams_allowed(limits: StreamLimits) -> int:
+    """`limits.connections`, or less when the process may not open that many files: each takes two, and three quarters
+    are for HTTP."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limits.connections if soft == resource.RLIM_INFINITY else max(16, min(limits.connections, soft // 16))

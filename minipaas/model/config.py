@@ -38,6 +38,15 @@ class IngressConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`ADDRESS:PORT`; empty: port 80 where that is allowed and free, else 8080, on every address."""
     https: tuple[str, ...] = ()
     """`ADDRESS:PORT`; turns TLS on. Empty, and `[tls]` is there: port 443 where that is allowed and free, else 8443."""
+    streams: tuple[str, ...] = ()
+    """IP addresses on which the `tcp` and `udp` ports of apps are opened; empty: the addresses of `http`."""
+
+    @property
+    def stream_addresses(self) -> tuple[str, ...]:
+        """Where they are opened, each once."""
+        found = self.streams or tuple(parse_listen(one)[0] for one in self.http) or ("0.0.0.0",)  # noqa: S104
+        return tuple(dict.fromkeys(found))
+
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies in front of this box, which are believed when they say for whom they ask."""
 
@@ -146,6 +155,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             parse_listen(listen)
         for proxy in self.ingress.trusted_proxies:
             parse_network(proxy)
+        for address in self.ingress.streams:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise ValueError(f"ingress.streams: {address!r} is not an IP address") from None
         for name in (*self.api.names, *(self.tls.names if self.tls else ())):
             if normal_name(name) is None:
                 raise ValueError(f"{name!r} is not a host name")

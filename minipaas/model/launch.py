@@ -33,6 +33,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     port: int | None
     """Published on a free port of 127.0.0.1 for ingress and probes."""
     published: tuple[Published, ...]
+    """With host port 0, on a free one, for the ingress alone."""
     volumes: dict[str, str]
     """Podman volume name -> path inside."""
     memory: int | None

@@ -8,6 +8,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from minipaas.model.route import Backend, RouteEntry
+from minipaas.model.stream import Stream, StreamEntry
 
 
 class InstanceState(StrEnum):
@@ -55,6 +56,8 @@ class Instance(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     oom_killed: bool = False
     backend: Backend | None = None
+    inside: dict[str, Backend] = {}
+    """By port inside, like `514/udp`, where it can be reached on this host."""
 
     @property
     def running(self) -> bool:
@@ -95,6 +98,9 @@ class Observed(Struct, frozen=True, kw_only=True, dict=True):
     images: frozenset[str] = frozenset()
     """Image ids, `sha256:<hex>`."""
     routes: tuple[RouteEntry, ...] = ()
+    streams: tuple[StreamEntry, ...] = ()
+    closed: dict[Stream, str] = {}
+    """Of these streams the port could not be opened, and why."""
     proven: frozenset[str] = frozenset()
     """Container ids that have answered a request through the ingress since they started."""
     notes: dict[str, Note] = {}
@@ -107,6 +113,10 @@ class Observed(Struct, frozen=True, kw_only=True, dict=True):
     def routes_of(self, app: str) -> tuple[RouteEntry, ...]:
         """The routes of one app."""
         return self._routes_by_app.get(app, ())
+
+    def streams_of(self, app: str) -> tuple[StreamEntry, ...]:
+        """The streams of one app."""
+        return tuple(entry for entry in self.streams if entry.app == app)
 
     @cached_property
     def _by_app(self) -> dict[str, tuple[Instance, ...]]:

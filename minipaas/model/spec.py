@@ -2,7 +2,8 @@
 
 Names are DNS labels, because services resolve each other by name. What always holds of an `AppSpec` that exists:
 names are valid, every service has exactly one source for its image, `depends_on` names services of the same app and
-has no cycle, routes and probes have the port they need, volume names hold no path.
+has no cycle, routes and probes have the port they need, no port of the box is asked for twice, volume names hold no
+path.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from minipaas.model.errors import Invalid
 from minipaas.model.route import Route, RouteOptions
+from minipaas.model.stream import MAX_STREAMS, Mouth, Stream, StreamSpecs, mouths
 from minipaas.model.typed import convert
 from minipaas.model.units import Duration, Size
 
@@ -147,6 +149,11 @@ class Published(Struct, frozen=True):
         same_address = self.address == other.address or any_address in (self.address, other.address)
         return same_address and (self.host, self.protocol) == (other.host, other.protocol)
 
+    @property
+    def stream(self) -> Stream:
+        """The stream that cannot be open beside it: streams may be on every address."""
+        return Stream("udp" if self.protocol == "udp" else "tcp", self.host)
+
     def __str__(self) -> str:
         return f"{self.address}:{self.host}/{self.protocol}"
 
@@ -179,6 +186,9 @@ class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     hooks: Hooks = Hooks()
     ingress: IngressSpec | UnsetType = UNSET
     """Not None where it is not given: a stored release that does not use it can be read by versions from before it."""
+    tcp: StreamSpecs | UnsetType = UNSET
+    """Ports of the box whose connections the ingress passes on as they are."""
+    udp: StreamSpecs | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if (self.image is None) == (self.build is None):
@@ -191,7 +201,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("routes need a port")
         if self.ingress is not UNSET and not self.routes:
             raise ValueError("ingress is for services with routes")
-        if self.health is not None and self.health.command is None and self.port is None:
+        if self.health is not None and self.health.command is None and self.main_port is None:
             raise ValueError("an http or tcp health check needs a port")
         if self.replicas > 1 and (self.volumes or self.ports):
             raise ValueError("a service with a volume or a published port has one replica")
@@ -199,6 +209,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             Route.parse(route)
         for port in self.ports:
             Published.parse(port)
+        if len(self.streams) > MAX_STREAMS:
+            raise ValueError(f"a service has at most {MAX_STREAMS} tcp and udp ports")
         for key in self.env:
             if not ENV_KEY.fullmatch(key):
                 raise ValueError(f"env: {key!r} is not a variable name")
@@ -233,6 +245,24 @@ class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def published(self) -> tuple[Published, ...]:
         """The host ports, parsed."""
         return tuple(Published.parse(port) for port in self.ports)
+
+    @property
+    def streams(self) -> tuple[Mouth, ...]:
+        """The `tcp` and `udp` ports, in one form."""
+        return (*mouths("tcp", self.tcp), *mouths("udp", self.udp))
+
+    @property
+    def main_port(self) -> int | None:
+        """The port inside that routes and probes use: `port`, or the first of `tcp`."""
+        if self.port is not None:
+            return self.port
+        return next((one.port for one in mouths("tcp", self.tcp)), None)
+
+    @property
+    def inside(self) -> tuple[Published, ...]:
+        """The ports inside that streams use beside the main one, each to be open on a free port for the ingress."""
+        found = {(one.port, one.stream.protocol) for one in self.streams} - {(self.main_port, "tcp")}
+        return tuple(Published("127.0.0.1", 0, port, protocol) for port, protocol in sorted(found))
 
     @property
     def parsed_routes(self) -> tuple[Route, ...]:
@@ -277,6 +307,7 @@ class AppSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"an app has 1 to {MAX_SERVICES} services")
         seen: dict[Route, str] = {}
         ports: list[tuple[Published, str]] = []
+        streams: dict[Stream, str] = {}
         for name, service in self.services.items():
             if not NAME.fullmatch(name):
                 raise ValueError(f"services: {name!r} must be a lower-case DNS label of at most 40 characters")
@@ -292,6 +323,18 @@ class AppSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     if port.clashes(taken):
                         raise ValueError(f"services.{name}.ports: {port} is already published by {owner}")
                 ports.append((port, name))
+            for one in service.streams:
+                stream = one.stream
+                if stream in streams:
+                    raise ValueError(
+                        f"services.{name}.{stream.protocol}: port {stream.port} is already one of {streams[stream]}"
+                    )
+                streams[stream] = name
+        for port, owner in ports:
+            if port.stream in streams:
+                raise ValueError(
+                    f"services.{owner}.ports: {port} is already a {port.stream.protocol} port of {streams[port.stream]}"
+                )
         try:
             self.start_order()
         except CycleError as error:
@@ -317,4 +360,4 @@ def effective_health(service: ServiceSpec) -> Health | None:
     """The author's check, or a TCP connect where there is a port, or none."""
     if service.health is not None:
         return service.health
-    return Health(tcp=True) if service.port is not None else None
+    return Health(tcp=True) if service.main_port is not None else None

@@ -13,6 +13,7 @@ from msgspec import Struct
 from minipaas.model.launch import Launch
 from minipaas.model.release import ImageRef
 from minipaas.model.route import Backend, RouteEntry
+from minipaas.model.stream import StreamEntry
 
 
 class PullImage(Struct, frozen=True, kw_only=True, tag=True):
@@ -103,14 +104,17 @@ class WakeInstance(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class ProveInstance(Struct, frozen=True, kw_only=True, tag=True):
-    """Send one real request through the ingress to an instance that has no traffic yet."""
+    """Send one real request through the ingress to an instance that has no traffic yet, and open one connection to
+    each of its TCP ports."""
 
     app: str
     service: str
     slot: int
     backend: Backend
     host: str
+    """Empty: no route leads here, only streams do."""
     path: str
+    tcp: tuple[Backend, ...] = ()
 
     @property
     def title(self) -> str:
@@ -122,14 +126,17 @@ class SetRoutes(Struct, frozen=True, kw_only=True, tag=True):
 
     app: str
     entries: tuple[RouteEntry, ...]
+    streams: tuple[StreamEntry, ...] = ()
 
     @property
     def title(self) -> str:
-        held = sorted({entry.service for entry in self.entries if entry.held})
+        held = sorted({e.service for e in self.entries if e.held} | {e.service for e in self.streams if e.held})
         if held:
             return f"hold the requests of {', '.join(held)}"
+        count = len(self.entries) + len(self.streams)
         backends = sum(len(entry.backends) for entry in self.entries)
-        return f"route {len(self.entries)} routes to {backends} backends" if self.entries else "take the routes down"
+        backends += sum(len(entry.backends) for entry in self.streams)
+        return f"route {count} routes to {backends} backends" if count else "take the routes down"
 
 
 class SwitchRelease(Struct, frozen=True, kw_only=True, tag=True):
@@ -140,6 +147,7 @@ class SwitchRelease(Struct, frozen=True, kw_only=True, tag=True):
     release: str
     version: str
     entries: tuple[RouteEntry, ...]
+    streams: tuple[StreamEntry, ...] = ()
 
     @property
     def title(self) -> str:
@@ -147,10 +155,11 @@ class SwitchRelease(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class ProveRoutes(Struct, frozen=True, kw_only=True, tag=True):
-    """Ask every route once through the public listener, before anything is claimed."""
+    """Ask every route once through the public listener, before anything is claimed; TCP ports are connected to."""
 
     app: str
     entries: tuple[RouteEntry, ...]
+    streams: tuple[StreamEntry, ...] = ()
 
     @property
     def title(self) -> str:

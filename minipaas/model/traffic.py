@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from minipaas.model.route import Route
+from minipaas.model.stream import Stream
 
 BOUNDS: Final = tuple(0.00025 * (1 << power) for power in range(19))
 """Upper bounds in seconds of the latency buckets, 0.25 ms doubled up to 65.5 s; one more bucket takes the rest."""
@@ -46,6 +47,27 @@ class RouteCounters(Struct, frozen=True, kw_only=True, order=True):
         return one, two, three, four, five
 
 
+class StreamCounters(Struct, frozen=True, kw_only=True, order=True):
+    """One TCP or UDP port since it was opened. A connection of UDP is a client's address."""
+
+    stream: Stream
+    app: str
+    service: str
+    active: int
+    connections: int
+    """Ever, with those that were refused."""
+    refused: int
+    """No instance answered, or there were too many."""
+    retries: int
+    """Attempts beyond the first."""
+    received: int
+    """Bytes from clients."""
+    sent: int
+    """Bytes to clients."""
+    dropped: int
+    """Datagrams for which there was no room or nobody."""
+
+
 class IngressCounters(Struct, frozen=True, kw_only=True):
     """The whole ingress at one instant. Counts go up from the start of the process."""
 
@@ -61,4 +83,5 @@ class IngressCounters(Struct, frozen=True, kw_only=True):
     """Requests for which there was no route."""
     routes: tuple[RouteCounters, ...]
     instances: dict[str, int]
-    """Requests in flight by container id."""
+    """Requests in flight, and connections of streams, by container id."""
+    streams: tuple[StreamCounters, ...] = ()

@@ -42,15 +42,15 @@ def convert(data: object, kind: type[T], what: str) -> T:
 
 
 def _children(data: object, kind: Any) -> list[tuple[str, object, Any]]:
-    """(key, value, declared type) one level down, through Optional, dict[str, X] and tuples of structs (by number)."""
-    kind = _strip_optional(kind)
+    """(key, value, declared type) one level down, through unions, dict[str, X] and tuples of structs (by number)."""
+    kind = _member(kind, data)
     if typing.get_origin(kind) is tuple and isinstance(data, list):
         of = typing.get_args(kind)[0]
-        structs = isinstance(of, type) and issubclass(of, msgspec.Struct)
+        structs = any(_is_struct(one) for one in (of, *typing.get_args(of)))
         return [(str(number), value, of) for number, value in enumerate(data)] if structs else []
     if not isinstance(data, Mapping):
         return []
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if _is_struct(kind):
         hints = typing.get_type_hints(kind)
         by_key = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
         return [(key, value, by_key[key]) for key, value in data.items() if key in by_key]
@@ -59,17 +59,28 @@ def _children(data: object, kind: Any) -> list[tuple[str, object, Any]]:
     return []
 
 
-def _strip_optional(kind: Any) -> Any:
-    """Without None, and without what says that a key was not given."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        rest = [arg for arg in typing.get_args(kind) if arg not in (type(None), msgspec.UnsetType)]
-        return rest[0] if len(rest) == 1 else kind
-    return kind
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _member(kind: Any, data: object) -> Any:
+    """Of a union, the one member that is shaped like the data; the union where none or several are.
+    None, and what says that a key was not given, are no members."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    rest = [one for one in typing.get_args(kind) if one not in (type(None), msgspec.UnsetType)]
+    if isinstance(data, Mapping):
+        shaped = [one for one in rest if _is_struct(one) or typing.get_origin(one) is dict]
+    elif isinstance(data, list):
+        shaped = [one for one in rest if typing.get_origin(one) is tuple]
+    else:
+        shaped = rest
+    return shaped[0] if len(shaped) == 1 else kind
 
 
 def _refuse_unknown_keys(data: object, kind: Any, path: str, what: str) -> None:
-    bare = _strip_optional(kind)
-    if isinstance(bare, type) and issubclass(bare, msgspec.Struct) and isinstance(data, Mapping):
+    bare = _member(kind, data)
+    if _is_struct(bare) and isinstance(data, Mapping):
         known = [field.encode_name for field in msgspec.structs.fields(bare)]
         for key in data:
             if key not in known:
@@ -83,6 +94,7 @@ def _refuse_unknown_keys(data: object, kind: Any, path: str, what: str) -> None:
 
 def _blame(data: object, kind: Any, path: str) -> tuple[str, str]:
     """The smallest part that does not convert, and why."""
+    kind = _member(kind, data)
     for key, value, child in _children(data, kind):
         try:
             msgspec.convert(value, child, dec_hook=decode_unit)

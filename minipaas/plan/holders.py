@@ -24,7 +24,8 @@ def holders(
 ) -> tuple[Instance, ...]:
     """Live containers that have to be stopped before these pinned slots may come to life. `wanted` are all slots of the
     release, whose containers stay; `known` are the releases whose containers may be told apart."""
-    arriving = {slot.service for slot in coming if slot.state in _COMES and release.spec.services[slot.service].pinned}
+    services = release.spec.services
+    arriving = {slot.service for slot in coming if slot.state in _COMES and blocked(services[slot.service])}
     if not arriving:
         return ()
     kinds = {
@@ -43,10 +44,28 @@ def holders(
 
 
 def _in_the_way(one: Instance, kind: ServiceSpec | None, service: str, release: Release) -> bool:
-    return one.service == service or kind is None or share(kind, release.spec.services[service])
+    spec = release.spec.services[service]
+    if not spec.pinned:
+        return kind is None or _publishes(kind, spec)
+    return one.service == service or kind is None or share(kind, spec)
+
+
+def blocked(spec: ServiceSpec) -> bool:
+    """Whether others may be in its way: it holds a volume or a host port, or the ingress is to open a port for it that
+    a container may have published."""
+    return spec.pinned or bool(spec.streams)
+
+
+def _publishes(one: ServiceSpec, other: ServiceSpec) -> bool:
+    return not {port.stream for port in one.published}.isdisjoint(mouth.stream for mouth in other.streams)
 
 
 def share(one: ServiceSpec, other: ServiceSpec) -> bool:
-    """Whether two services cannot run at once: a volume or a host port of one is also the other's."""
-    ports = any(mine.clashes(theirs) for mine in one.published for theirs in other.published)
+    """Whether two services cannot run at once: a volume or a host port of one is also the other's; a port that the
+    ingress is to open counts, too."""
+    ports = (
+        _publishes(one, other)
+        or _publishes(other, one)
+        or any(mine.clashes(theirs) for mine in one.published for theirs in other.published)
+    )
     return ports or not set(one.volumes).isdisjoint(other.volumes)

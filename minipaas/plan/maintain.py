@@ -7,6 +7,7 @@ stopped for a successor whose image is not there; what can be started at once do
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import Struct, field
 
@@ -24,11 +25,13 @@ from minipaas.model.steps import (
     StopInstance,
     WakeInstance,
 )
+from minipaas.model.stream import Stream, StreamEntry
 from minipaas.plan.holders import holders
 from minipaas.plan.launches import launch_for
 from minipaas.plan.slots import UNHEALTHY, Slot, SlotState, backoff, next_attempt, on_the_way
 from minipaas.plan.sweep import DEFAULT_STOP, REPLACED, drains
 
+Entry = TypeVar("Entry", RouteEntry, StreamEntry)
 LIMBO_LOOK = 1.0
 STOPPING = "it was being stopped"
 """The reason for stopping again what a stop has left behind half-way."""
@@ -243,11 +246,44 @@ def entries(release: Release, slots: Iterable[Slot], *, without: Collection[str]
     )
 
 
-def answerable(release: Release, routes: Iterable[RouteEntry]) -> tuple[RouteEntry, ...]:
+def streams(
+    release: Release, slots: Iterable[Slot], *, without: Collection[str] = (), closed: Collection[Stream] = ()
+) -> tuple[StreamEntry, ...]:
+    """Its TCP and UDP ports likewise, but those that are to be `closed`."""
+    slots = tuple(slots)
+    coming = {slot.service for slot in slots if on_the_way(slot)}
+    found = []
+    for service, spec in release.spec.services.items():
+        here = [slot.instance for slot in slots if slot.service == service and slot.state is SlotState.READY]
+        for mouth in spec.streams:
+            inside = [one.inside.get(mouth.inside) for one in here if one is not None and one.id not in without]
+            backends = tuple(sorted(one for one in inside if one is not None))
+            if mouth.stream in closed:
+                continue
+            found.append(
+                StreamEntry(
+                    stream=mouth.stream,
+                    app=release.app,
+                    service=service,
+                    backends=backends,
+                    idle=mouth.idle,
+                    connections=mouth.connections,
+                    held=service in coming and not backends,
+                    local=mouth.local,
+                )
+            )
+    return tuple(sorted(found))
+
+
+def answerable(release: Release, routes: Iterable[Entry]) -> tuple[Entry, ...]:
     """The routes that somebody is to answer: not those of a service with no replicas."""
     return tuple(entry for entry in routes if release.spec.services[entry.service].replicas)
 
 
-def set_routes(app: str, wanted: tuple[RouteEntry, ...], observed: Observed) -> list[Step]:
+def set_routes(
+    app: str, wanted: tuple[RouteEntry, ...], open_: tuple[StreamEntry, ...], observed: Observed
+) -> list[Step]:
     """A SetRoutes step, if the ingress has something else."""
-    return [] if observed.routes_of(app) == wanted else [SetRoutes(app=app, entries=wanted)]
+    if observed.routes_of(app) == wanted and observed.streams_of(app) == open_:
+        return []
+    return [SetRoutes(app=app, entries=wanted, streams=open_)]

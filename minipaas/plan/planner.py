@@ -13,7 +13,7 @@ from minipaas.model.launch import network_name, volume_name
 from minipaas.model.observed import Observed
 from minipaas.model.steps import Drain, FinishChange, RemoveNetwork, RemoveVolume, Step
 from minipaas.plan.lifecycle import Event
-from minipaas.plan.maintain import Todo, entries, fill, set_routes
+from minipaas.plan.maintain import Todo, entries, fill, set_routes, streams
 from minipaas.plan.revert import reverting
 from minipaas.plan.rollout import confirming, rolling
 from minipaas.plan.slots import slots, surplus
@@ -61,7 +61,7 @@ def plan_strays(desired: Desired, observed: Observed) -> tuple[AppPlan, ...]:
     """Plans that take down what is there of apps that nobody wants."""
     known = {app.app for app in desired.apps}
     there = {one.app for one in observed.instances} | {one.app for one in observed.hooks}
-    there |= {entry.app for entry in observed.routes}
+    there |= {entry.app for entry in observed.routes} | {entry.app for entry in observed.streams}
     return tuple(_app_plan(app, None, _take_down(app, observed)) for app in sorted(there - known))
 
 
@@ -101,7 +101,7 @@ def _settled(desired: AppDesired, observed: Observed, now: float) -> Todo:
         return _unserved(desired.app, observed)
     wanted = slots(release, observed)
     todo = fill(release, wanted, observed, now)
-    todo.quick[:0] = set_routes(release.app, entries(release, wanted), observed)
+    todo.quick[:0] = set_routes(release.app, entries(release, wanted), streams(release, wanted), observed)
     left = surplus(release.app, wanted, observed)
     todo.slow += sweep_surplus(release, [one for one in left if one.id not in todo.leaving])
     return todo
@@ -109,7 +109,9 @@ def _settled(desired: AppDesired, observed: Observed, now: float) -> Todo:
 
 def _unserved(app: str, observed: Observed) -> Todo:
     """An app whose first release failed: nothing serves, the scenes stay."""
-    return Todo(set_routes(app, (), observed), sweep(app, surplus(app, (), observed), why=REPLACED, drain=0.0, stop={}))
+    return Todo(
+        set_routes(app, (), (), observed), sweep(app, surplus(app, (), observed), why=REPLACED, drain=0.0, stop={})
+    )
 
 
 def _removing(desired: AppDesired, change: Change, observed: Observed, now: float) -> Todo:
@@ -136,4 +138,4 @@ def _removing(desired: AppDesired, change: Change, observed: Observed, now: floa
 
 def _take_down(app: str, observed: Observed) -> Todo:
     steps = sweep(app, observed.of(app), why=REMOVED, drain=10.0, stop={}, force=True)
-    return Todo(set_routes(app, (), observed), steps + end_hooks(app, observed.hooks))
+    return Todo(set_routes(app, (), (), observed), steps + end_hooks(app, observed.hooks))

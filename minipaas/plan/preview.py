@@ -83,6 +83,7 @@ class _Model:
         self._volumes = set(observed.volumes)
         self._images = set(observed.images)
         self._routes = observed.routes_of(desired.app)
+        self._streams = observed.streams_of(desired.app)
         self._proven = set(observed.proven)
         self._notes = dict(observed.notes)
         self._started = 0
@@ -116,6 +117,7 @@ class _Model:
             volumes=frozenset(self._volumes),
             images=frozenset(self._images),
             routes=self._routes,
+            streams=self._streams,
             proven=frozenset(self._proven),
             notes=self._notes,
         )
@@ -166,9 +168,9 @@ class _Model:
             case ProveInstance():
                 self._proven.add(step.backend.instance)
             case SetRoutes():
-                self._routes = step.entries
+                self._routes, self._streams = step.entries, step.streams
             case SwitchRelease():
-                self._routes = step.entries
+                self._routes, self._streams = step.entries, step.streams
                 self._become(advance(self._change, Event.SWITCHED, self._now))
             case RevertChange():
                 self._become(advance(self._change, Event.BROKE, self._now, step.reason))
@@ -206,6 +208,9 @@ class _Model:
     def _start(self, launch: Launch) -> None:
         self._started += 1
         key = f"foreseen-{self._started}"
+        ports = [f"{one.container}/{one.protocol}" for one in launch.published]
+        if launch.port is not None:
+            ports.insert(0, f"{launch.port}/tcp")
         self._notes[key] = Note(boot=self._boot)
         self.instances[key] = Instance(
             id=key,
@@ -223,6 +228,7 @@ class _Model:
             created=self._now,
             started=self._now,
             backend=Backend(key, "127.0.0.1", self._started) if launch.port is not None else None,
+            inside={port: Backend(key, "127.0.0.1", self._started) for port in ports},
         )
 
 

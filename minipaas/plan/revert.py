@@ -11,7 +11,7 @@ from minipaas.model.observed import Observed
 from minipaas.model.release import Release
 from minipaas.model.steps import FinishChange, ProveRoutes, SetRoutes, Step
 from minipaas.plan.lifecycle import Event
-from minipaas.plan.maintain import Todo, answerable, entries, fill, set_routes, stop
+from minipaas.plan.maintain import Todo, answerable, entries, fill, set_routes, stop, streams
 from minipaas.plan.slots import UNHEALTHY, Slot, SlotState, slots
 
 RETRY = 1.0
@@ -27,7 +27,8 @@ def reverting(desired: AppDesired, change: Change, observed: Observed, now: floa
     scenes = _stop_target(target, wanted, observed) if target is not None else []
     if good is None:
         quick: list[Step] = []
-        if any(entry.backends for entry in observed.routes_of(change.app)):
+        routed = [one.backends for one in observed.routes_of(change.app)]
+        if any((*routed, *(one.backends for one in observed.streams_of(change.app)))):
             quick.append(SetRoutes(app=change.app, entries=()))
         restored = FinishChange(app=change.app, change=change.id, event=Event.RESTORED.value)
         return Todo(quick, scenes, [restored]) if now < change.deadline else Todo([*quick, restored])
@@ -38,14 +39,17 @@ def reverting(desired: AppDesired, change: Change, observed: Observed, now: floa
         reason = f"the last good release ({good.version}) does not answer either; minipaas keeps trying"
         return Todo([FinishChange(app=change.app, change=change.id, event=Event.LOST.value, reason=reason)])
     if ready and (not scenes or now >= change.deadline):
-        routes = entries(good, wanted)
+        routes, open_ = entries(good, wanted), streams(good, wanted)
         finish = FinishChange(app=change.app, change=change.id, event=Event.RESTORED.value)
-        prove = ProveRoutes(app=good.app, entries=answerable(good, routes))
-        return Todo([*set_routes(good.app, routes, observed), prove, finish], look_at=change.deadline)
+        prove = ProveRoutes(app=good.app, entries=answerable(good, routes), streams=answerable(good, open_))
+        return Todo([*set_routes(good.app, routes, open_, observed), prove, finish], look_at=change.deadline)
     todo.slow[:0] = [step for step in scenes if step not in todo.slow]
     if desired.serving is not None:
-        routes = entries(desired.serving, slots(desired.serving, observed), without=todo.leaving)
-        todo.quick[:0] = set_routes(good.app, routes, observed)
+        standing = slots(desired.serving, observed)
+        routes = entries(desired.serving, standing, without=todo.leaving)
+        closed = {port.stream for spec in good.spec.services.values() for port in spec.published}
+        open_ = streams(desired.serving, standing, without=todo.leaving, closed=closed)
+        todo.quick[:0] = set_routes(good.app, routes, open_, observed)
     todo.later(min(now + RETRY, change.deadline))
     return todo
 

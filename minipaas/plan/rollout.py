@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from minipaas.model.change import AppDesired, Change
 from minipaas.model.observed import Instance, InstanceState, Observed
 from minipaas.model.release import Release
+from minipaas.model.route import RouteEntry
 from minipaas.model.spec import AppSpec
 from minipaas.model.steps import (
     FinishChange,
@@ -26,10 +27,11 @@ from minipaas.model.steps import (
     Step,
     SwitchRelease,
 )
-from minipaas.plan.holders import share
+from minipaas.model.stream import StreamEntry
+from minipaas.plan.holders import blocked, share
 from minipaas.plan.launches import fingerprints, hook_launch
 from minipaas.plan.lifecycle import Event
-from minipaas.plan.maintain import Todo, answerable, entries, fill, prepare, set_routes
+from minipaas.plan.maintain import Todo, answerable, entries, fill, prepare, set_routes, streams
 from minipaas.plan.slots import Slot, SlotState, slots, surplus
 from minipaas.plan.sweep import sweep_surplus
 
@@ -45,18 +47,19 @@ def rolling(desired: AppDesired, change: Change, target: Release, observed: Obse
     broken = _verdict(change, target, wanted, now)
     if broken is not None:
         return Todo([broken])
-    ready = {service for service in target.spec.services if _ready(service, wanted)}
-    if len(ready) == len(target.spec.services):
+    services = target.spec.services
+    ready = {service for service in services if _ready(service, wanted)}
+    if len(ready) == len(services):
         return Todo(_proofs(target, wanted, observed) or _switch(change, target, wanted), look_at=change.deadline)
     rest = [release for release in (desired.serving, desired.good) if release is not None]
     hooks, mine = Todo(), []
     for service in target.spec.start_order():
-        if service in ready or not ready.issuperset(target.spec.services[service].depends_on):
+        if service in ready or not ready.issuperset(services[service].depends_on):
             continue
         if _hook_pending(change, target, service):
             hooks.add(prepare(target, service, observed))
             hooks.slow.append(_hook(change, target, service))
-        elif not target.spec.services[service].pinned or ready.issuperset(_awaited(target.spec, ready)):
+        elif not services[service].pinned or ready.issuperset(_awaited(target.spec, ready)):
             mine += [slot for slot in wanted if slot.service == service]
     todo = fill(target, wanted, observed, now, mine=mine, change=change.id, known=rest)
     todo.add(hooks)
@@ -67,7 +70,9 @@ def rolling(desired: AppDesired, change: Change, target: Release, observed: Obse
         later = [replace(one, generation=one.generation + ((one.service, one.number) in named)) for one in standing]
         todo.add(_keep_serving(desired.serving, later, change, target, wanted, mine, observed, now))
         routes = entries(desired.serving, standing, without=todo.leaving)
-        todo.quick[:0] = set_routes(target.app, routes, observed)
+        closed = {port.stream for name in {slot.service for slot in mine} | ready for port in services[name].published}
+        open_ = streams(desired.serving, standing, without=todo.leaving, closed=closed)
+        todo.quick[:0] = set_routes(target.app, routes, open_, observed)
     way_back = slots(desired.good, observed) if desired.good is not None else ()
     left = surplus(target.app, (*wanted, *standing, *way_back), observed)
     # What earlier changes left behind goes now: changes that come faster than they end must not pile up.
@@ -77,11 +82,20 @@ def rolling(desired: AppDesired, change: Change, target: Release, observed: Obse
 
 
 def _switch(change: Change, target: Release, wanted: Sequence[Slot]) -> list[Step]:
-    routes = entries(target, wanted)
+    routes, open_ = entries(target, wanted), streams(target, wanted)
     switch = SwitchRelease(
-        app=target.app, change=change.id, release=target.digest, version=target.version, entries=routes
+        app=target.app,
+        change=change.id,
+        release=target.digest,
+        version=target.version,
+        entries=routes,
+        streams=open_,
     )
-    return [switch, ProveRoutes(app=target.app, entries=answerable(target, routes))]
+    return [switch, _prove_routes(target, routes, open_)]
+
+
+def _prove_routes(target: Release, routes: tuple[RouteEntry, ...], open_: tuple[StreamEntry, ...]) -> ProveRoutes:
+    return ProveRoutes(app=target.app, entries=answerable(target, routes), streams=answerable(target, open_))
 
 
 def confirming(desired: AppDesired, change: Change, target: Release, observed: Observed, now: float) -> Todo:
@@ -92,8 +106,8 @@ def confirming(desired: AppDesired, change: Change, target: Release, observed: O
             return Todo([_revert(change, slot, "after the switch")])
     known = [desired.good] if desired.good is not None else []
     todo = fill(target, wanted, observed, now, change=change.id, known=known)
-    routes = entries(target, wanted)
-    todo.quick[:0] = set_routes(target.app, routes, observed)
+    routes, open_ = entries(target, wanted), streams(target, wanted)
+    todo.quick[:0] = set_routes(target.app, routes, open_, observed)
     confirm = float(target.spec.rollout.confirm)
     if not todo.idle or not all(slot.state is SlotState.READY for slot in wanted):
         if now >= change.deadline + confirm:
@@ -106,7 +120,7 @@ def confirming(desired: AppDesired, change: Change, target: Release, observed: O
         todo.later(until)
         return todo
     finish = FinishChange(app=target.app, change=change.id, event=Event.CONFIRMED.value)
-    return Todo([ProveRoutes(app=target.app, entries=answerable(target, routes)), finish])
+    return Todo([_prove_routes(target, routes, open_), finish])
 
 
 def _verdict(change: Change, target: Release, wanted: Sequence[Slot], now: float) -> RevertChange | None:
@@ -187,7 +201,7 @@ def _keep_serving(
     or port."""
     prints = fingerprints(target)
     handled = {(slot.service, prints[slot.service]) for slot in mine}
-    taken = {slot.service for slot in mine if target.spec.services[slot.service].pinned}
+    taken = {slot.service for slot in mine if blocked(target.spec.services[slot.service])}
     taken |= {slot.service for slot in wanted if slot.instance is not None and slot.instance.change == change.id}
     old = fingerprints(serving)
     kept = [
@@ -202,26 +216,34 @@ def _superseded(serving: Release, service: str, target: Release, taken: Iterable
     """Whether a pinned service of the old release has given way to one of the target."""
     spec = serving.spec.services[service]
     new = target.spec.services
-    return spec.pinned and any(new[name].pinned and (name == service or share(new[name], spec)) for name in taken)
+    return spec.pinned and any((new[name].pinned and name == service) or share(new[name], spec) for name in taken)
 
 
 def _proofs(target: Release, wanted: Iterable[Slot], observed: Observed) -> list[Step]:
-    """A request through the ingress to every routed instance that has not answered one yet."""
+    """A request, and connections, through the ingress to every routed instance that has not answered yet."""
     steps: list[Step] = []
     for slot in wanted:
         spec = target.spec.services[slot.service]
         instance = slot.instance
-        if not spec.routes or instance is None or instance.backend is None or instance.id in observed.proven:
+        if instance is None or instance.backend is None or instance.id in observed.proven:
             continue
-        route = spec.parsed_routes[0]
+        tcp = {mouth.inside for mouth in spec.streams if mouth.stream.protocol == "tcp"}
+        if not spec.routes and not tcp:
+            continue
+        host, path = "", ""
+        if spec.routes:
+            route = spec.parsed_routes[0]
+            host = route.host.replace("*.", "www.") if route.host != "*" else "localhost"
+            path = spec.health.http if spec.health is not None and spec.health.http else route.prefix
         steps.append(
             ProveInstance(
                 app=target.app,
                 service=slot.service,
                 slot=slot.number,
                 backend=instance.backend,
-                host=route.host.replace("*.", "www.") if route.host != "*" else "localhost",
-                path=spec.health.http if spec.health is not None and spec.health.http else route.prefix,
+                host=host,
+                path=path,
+                tcp=tuple(instance.inside[port] for port in sorted(tcp) if port in instance.inside),
             )
         )
     return steps

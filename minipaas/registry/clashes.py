@@ -1,6 +1,6 @@
-"""Clashes: two apps can't have the same route or the same host port, nor two releases the same digest. What counts of
-an app is every release that may answer: serving, good, and the target of its active change. An app that is being
-removed does not count."""
+"""Clashes: two apps can't have the same route or the same port of this host, nor two releases the same digest. What
+counts of an app is every release that may answer: serving, good, and the target of its active change. An app that is
+being removed does not count."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from minipaas.model.errors import Conflict
 from minipaas.model.release import Release
 from minipaas.model.route import Route
 from minipaas.model.spec import Published
+from minipaas.model.stream import Stream
 
 
 def refuse_clashes(wanted: Release, desired: Desired) -> None:
@@ -33,10 +34,10 @@ def refuse_clashes(wanted: Release, desired: Desired) -> None:
                     )
             for service, port in _ports(release):
                 for mine, wanted_port in ports:
-                    if wanted_port.clashes(port):
+                    if _clash(wanted_port, port):
                         raise Conflict(
-                            f"cannot run {wanted.app} {wanted.version}: host port {wanted_port} of {mine} is published "
-                            f"by {other.app} ({service}, {release.version})",
+                            f"cannot run {wanted.app} {wanted.version}: port {wanted_port} of {mine} belongs to "
+                            f"{other.app} ({service}, {release.version})",
                             hint=f"choose another port, or remove the other app: minipaas remove {other.app}",
                             code="port.taken",
                         )
@@ -48,7 +49,17 @@ def _routes(release: Release) -> Iterator[tuple[str, Route]]:
             yield name, route
 
 
-def _ports(release: Release) -> Iterator[tuple[str, Published]]:
+def _ports(release: Release) -> Iterator[tuple[str, Published | Stream]]:
+    """What is open on this host: by Podman, past the ingress, and by the ingress."""
     for name, service in release.spec.services.items():
         for port in service.published:
             yield name, port
+        for mouth in service.streams:
+            yield name, mouth.stream
+
+
+def _clash(one: Published | Stream, other: Published | Stream) -> bool:
+    if isinstance(one, Published) and isinstance(other, Published):
+        return one.clashes(other)
+    mine, theirs = (port.stream if isinstance(port, Published) else port for port in (one, other))
+    return mine == theirs

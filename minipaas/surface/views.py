@@ -88,6 +88,7 @@ def trouble(call: Call) -> tuple[Message, ...]:
         found.append(message("box.trouble", why=call.control.trouble))
     if call.control.certificates is not None:
         found += [message("box.certificate", what=one) for one in call.control.certificates.troubles()]
+    found += [message("box.port", what=one) for one in call.control.observed.closed.values()]
     return tuple(found)
 
 
@@ -233,7 +234,7 @@ async def _service(
         released=released,
         healthy=healthy,
         image=image.config if image else "",
-        port=spec.port if spec else None,
+        port=spec.main_port if spec else None,
         memory=int(spec.memory) if spec and spec.memory is not None else None,
         cpus=spec.cpus if spec else None,
         volumes=tuple(spec.volumes) if spec else (),
@@ -245,10 +246,22 @@ async def _service(
 
 def _routes(call: Call, service: str, spec: ServiceSpec | None, observed: Observed) -> tuple[RouteView, ...]:
     backends = {entry.route: len(entry.backends) for entry in observed.routes}
-    return tuple(
+    routes = [
         RouteView(route=str(route), service=service, url=route_url(call, route), backends=backends.get(route, 0))
         for route in (spec.parsed_routes if spec else ())
-    )
+    ]
+    answering = {entry.stream: len(entry.backends) for entry in observed.streams}
+    streams = [
+        RouteView(
+            route=str(mouth.stream),
+            service=service,
+            url="",
+            backends=answering.get(mouth.stream, 0),
+            trouble=observed.closed.get(mouth.stream, "") if mouth.stream in answering else "",
+        )
+        for mouth in (spec.streams if spec else ())
+    ]
+    return (*routes, *streams)
 
 
 def route_url(call: Call, route: Route) -> str:

@@ -98,9 +98,13 @@ class RouteView(Struct, frozen=True, kw_only=True):
     """One route, and how many instances answer it now."""
 
     route: str
+    """`HOST/PREFIX`, or `tcp PORT`, `udp PORT`."""
     service: str
     url: str
+    """Empty where there is no one address."""
     backends: int
+    trouble: str = ""
+    """Why the box could not open the port; it tries again."""
 
 
 class ServiceView(Struct, frozen=True, kw_only=True):

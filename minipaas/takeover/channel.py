@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.model.route import RouteEntry
+from minipaas.model.stream import StreamEntry
 from minipaas.model.typed import from_json, to_json
 from minipaas.takeover import limits
 
@@ -65,6 +66,7 @@ class Routes(Struct, frozen=True, tag="routes"):
 
     app: str
     entries: tuple[RouteEntry, ...] = ()
+    streams: tuple[StreamEntry, ...] = ()
 
 
 class Drain(Struct, frozen=True, tag="drain"):

@@ -115,9 +115,9 @@ class Elder:
         self._asked: dict[int, asyncio.Future[bool]] = {}
         self._number = 0
 
-    def set_app(self, app: str, entries: tuple[Any, ...]) -> None:
+    def set_app(self, app: str, entries: tuple[Any, ...], streams: tuple[Any, ...] = ()) -> None:
         """The routes of an app have changed."""
-        self._channel.send(Routes(app, entries))
+        self._channel.send(Routes(app, entries, streams))
 
     async def drain(self, instances: tuple[str, ...], timeout: float) -> bool:  # noqa: ASYNC109 - as the ingress's own
         """Wait until nothing is in flight to these instances there either."""

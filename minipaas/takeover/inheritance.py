@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from minipaas.model.errors import Invalid
-from minipaas.takeover.listeners import Held, adopt, from_service_manager
+from minipaas.takeover.listeners import STREAMS, Held, adopt, adopt_stream, from_service_manager
 
 VARIABLE = "MINIPAAS_TAKEOVER"
 MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -49,6 +49,8 @@ class _Will(Struct, frozen=True):
     """For main: the process that serves meanwhile, and is its child."""
     errors: int = -1
     """For an heir: where its messages go when nobody listens to it any more."""
+    streams: tuple[_Socket, ...] = ()
+    """Apart from the others: a program that knows of no streams passes them over."""
 
 
 class Inheritance(Struct):
@@ -80,6 +82,7 @@ class Inheritance(Struct):
                 code="start.takeover",
             ) from None
         held = tuple(adopt(one.fd, one.kind, one.wanted) for one in will.sockets)
+        held += tuple(adopt_stream(one.fd, one.kind, one.wanted) for one in will.streams)
         return cls(will.role, held, channel, will.lock, will.child, will.errors)
 
 
@@ -89,10 +92,12 @@ class Bequest:
     def __init__(
         self, role: Role, channel: int, lock: int, held: tuple[Held, ...], *, child: int = 0, errors: int = -1
     ) -> None:
-        sockets = tuple(_Socket(one.kind, one.wanted, one.sock.fileno()) for one in held)
-        will = _Will(role, channel, lock, sockets, child, errors)
+        every = tuple(_Socket(one.kind, one.wanted, one.sock.fileno()) for one in held)
+        sockets = tuple(one for one in every if one.kind not in STREAMS)
+        streams = tuple(one for one in every if one.kind in STREAMS)
+        will = _Will(role, channel, lock, sockets, child, errors, streams)
         self.text = msgspec.json.encode(will).decode()
-        self.descriptors = [channel, lock, *([errors] if errors >= 0 else []), *(one.fd for one in sockets)]
+        self.descriptors = [channel, lock, *([errors] if errors >= 0 else []), *(one.fd for one in every)]
 
     def environment(self, environ: MutableMapping[str, str], *, manager: bool) -> dict[str, str]:
         """The environment of the other program; `manager`: it speaks for this process to the service manager."""

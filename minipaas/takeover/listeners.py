@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
 from msgspec import Struct
 
+from minipaas.ingress.doors import LOCAL, bind
 from minipaas.model.errors import Invalid, MinipaasError
+from minipaas.model.stream import Stream
 
 KINDS = ("http", "https", "api", "unix")
 """The ingress, the ingress with TLS, the API on TCP, the API's Unix socket."""
+STREAMS = ("tcp", "udp")
+"""What apps have asked for: opened and closed with their releases."""
 _FIRST = 3
 """The first descriptor that a service manager passes (SD_LISTEN_FDS_START)."""
 _MOST = 64
@@ -70,10 +74,18 @@ class Listeners:
         self._held.append(made)
         return made
 
-    def keep_used(self) -> None:
-        """Close what nobody has asked for: the configuration has changed since it was bound."""
+    def keep_used(self, kinds: Sequence[str] = KINDS) -> None:
+        """Of these kinds, close what nobody has asked for: the configuration has changed since it was bound."""
         for one in self._held:
-            if one.sock.fileno() not in self._used:
+            if one.kind in kinds and one.sock.fileno() not in self._used:
+                one.sock.close()
+        self._held = [one for one in self._held if one.sock.fileno() >= 0]
+
+    def release(self, kind: str, port: int, but: Sequence[str] = ()) -> None:
+        """Close what was bound for a port, on every address but those wanted for."""
+        for one in self._held:
+            if one.kind == kind and one.wanted not in but and one.wanted.rpartition(":")[2] == str(port):
+                self._used.discard(one.sock.fileno())
                 one.sock.close()
         self._held = [one for one in self._held if one.sock.fileno() >= 0]
 
@@ -115,6 +127,40 @@ def adopt(descriptor: int, name: str, wanted: str = "") -> Held:
         raise _not_ours(descriptor, name, f"{name!r} is not one of {', '.join(KINDS)}")
     sock.setblocking(False)
     return Held(kind, wanted, sock)
+
+
+def adopt_stream(descriptor: int, kind: str, wanted: str) -> Held:
+    """The bound socket of a stream that a predecessor passed on. Raises OSError when it is none."""
+    os.set_inheritable(descriptor, False)
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(False)
+    return Held(kind, wanted, sock)
+
+
+class StreamDoors:
+    """The sockets of streams (`ingress.doors.Doors`), held over the life of this process. `addresses`: where they
+    listen."""
+
+    def __init__(self, listeners: Listeners, addresses: Sequence[str]) -> None:
+        self._listeners = listeners
+        self._addresses = addresses
+
+    def open(self, stream: Stream, *, local: bool) -> list[socket.socket]:
+        """Duplicates. Raises Conflict, and then none is held."""
+        addresses = LOCAL if local else self._addresses
+        words = [f"[{one}]:{stream.port}" if ":" in one else f"{one}:{stream.port}" for one in addresses]
+        self._listeners.release(stream.protocol, stream.port, but=words)
+        try:
+            return self._listeners.open(
+                stream.protocol, words, lambda word: bind(word.rpartition(":")[0].strip("[]"), stream)
+            )
+        except MinipaasError:
+            self.close(stream)
+            raise
+
+    def close(self, stream: Stream) -> None:
+        """Nobody is to come in here any more."""
+        self._listeners.release(stream.protocol, stream.port)
 
 
 def _not_ours(descriptor: int, name: str, why: str) -> MinipaasError:

@@ -201,7 +201,7 @@ class MainLife(Life):
     def _do_for(self, heir: Heir, message: Message | None) -> None:
         """What connections that are still here have to know."""
         if isinstance(message, Routes) and self._ingress is not None:
-            self._ingress.set_app(message.app, message.entries)
+            self._ingress.set_app(message.app, message.entries, message.streams)
         if isinstance(message, Drain):
             self._task(self._drain_for(heir, message), f"takeover: drain {message.id}")
 

@@ -1,7 +1,7 @@
 """Metrics for Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats): our counters as its families.
 
 What always holds: names are `minipaas_SUBJECT_WHAT_UNIT` in base units; counters never go down while the process lives;
-labels have as many values as the box has apps, services, slots and routes, and never one a container or a client.
+labels have as many values as the box has apps, services, slots, routes and ports, never one a container or a client.
 prometheus-client is imported when somebody asks for the first time, and all of it is for a thread.
 """
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from minipaas.model.certificate import Certificate
 from minipaas.model.metrics import Seen, Summary
-from minipaas.model.traffic import BOUNDS, IngressCounters, RouteCounters
+from minipaas.model.traffic import BOUNDS, IngressCounters, RouteCounters, StreamCounters
 from minipaas.telemetry.host import HostReading
 from minipaas.telemetry.meter import SlotKey, Totals
 
@@ -67,6 +67,7 @@ class _Collector:
         yield from _instances(facts.slots)
         if facts.ingress is not None:
             yield from _ingress(facts.ingress)
+            yield from _streams(facts.ingress)
 
 
 def _gauge(name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
@@ -212,6 +213,24 @@ def _ingress(counters: IngressCounters) -> Iterator[Metric]:
     for labels, route in routes:
         histogram.add_metric(labels, _buckets(route), route.seconds)
     yield histogram
+
+
+_STREAM = ("app", "service", "protocol", "port")
+_STREAM_COUNTERS: tuple[tuple[str, str, Callable[[StreamCounters], float]], ...] = (
+    ("stream_connections", "Connections ever; of UDP, clients.", lambda one: one.connections),
+    ("stream_refused", "Connections that nobody took, or that were too many.", lambda one: one.refused),
+    ("stream_retries", "Attempts beyond the first.", lambda one: one.retries),
+    ("stream_receive_bytes", "Bytes from clients.", lambda one: one.received),
+    ("stream_transmit_bytes", "Bytes to clients.", lambda one: one.sent),
+    ("stream_dropped", "Datagrams for which there was no room, or nobody.", lambda one: one.dropped),
+)
+
+
+def _streams(counters: IngressCounters) -> Iterator[Metric]:
+    rows = [((one.app, one.service, one.stream.protocol, str(one.stream.port)), one) for one in counters.streams]
+    yield _gauge("stream_active", "Connections now.", _STREAM, [(labels, one.active) for labels, one in rows])
+    for name, text, value in _STREAM_COUNTERS:
+        yield _counter(name, text, _STREAM, [(labels, value(one)) for labels, one in rows])
 
 
 def _labels(route: RouteCounters) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from minipaas.model import spec
+from minipaas.model import spec, stream
 from minipaas.model.units import Duration
 from minipaas.surface.cli.bundle import bundle
 from minipaas.surface.cli.key import key
@@ -21,6 +21,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "### `health`": spec.Health,
     "### `[services.NAME.hooks]`": spec.Hooks,
     "### `[rollout]`": spec.Rollout,
+    "### `tcp` and `udp`": stream.StreamSpec,
 }
 
 
@@ -43,8 +44,9 @@ def written(field: msgspec.structs.FieldInfo) -> set[str]:
         return {f"`{default}`"}
     if default == ():
         return {"`[]`"}
-    if default is None:
-        return {"", "none", "the image's", "see below"}
+    if default is None or default is msgspec.UNSET:
+        other = {"the first of `tcp`", "`listen`", f"`{stream.IDLE['tcp']}`; UDP: `{stream.IDLE['udp']}`"}
+        return {"", "none", "the image's", "see below", *other}
     if isinstance(default, msgspec.Struct):
         return {"none"}
     return {f"`{default}`", '`""`'} if default == "" else {f"`{default}`"}

@@ -68,6 +68,30 @@ WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
         WEB + 'ports = ["1883:80"]\n[services.b]\nimage = "x"\nports = ["127.0.0.1:1883:81"]\n',
         ("services.b.ports: 127.0.0.1:1883/tcp is already published by web",),
     ),
+    "tcp port": (WEB + "tcp = 70000\n", ("services.web: tcp: 70000 is not a port; ports are 1 to 65535",)),
+    "udp of text": (WEB + 'udp = "514"\n', ("services.web.udp: ",)),
+    "unknown key of tcp": (
+        WEB + "tcp = { lisen = 1883 }\n",
+        ("services.web.tcp.lisen: unknown key", "did you mean listen?"),
+    ),
+    "unknown key of one tcp": (
+        WEB + "tcp = [1883, { listen = 1, prot = 2 }]\n",
+        ("services.web.tcp.1.prot: unknown key", "did you mean port?"),
+    ),
+    "no listen": (WEB + "tcp = { port = 1883 }\n", ("services.web.tcp: ", "listen")),
+    "idle": (WEB + 'tcp = { listen = 1, idle = "0s" }\n', ("services.web.tcp: idle must be 1s to 30d",)),
+    "one port twice": (
+        WEB + "tcp = [1883, 1883]\n",
+        ("services.web.tcp: port 1883 is already one of web",),
+    ),
+    "one port of two services": (
+        WEB + 'tcp = 1883\n[services.b]\nimage = "x"\ntcp = { listen = 1883, port = 80 }\n',
+        ("services.b.tcp: port 1883 is already one of web",),
+    ),
+    "a port published and of the ingress": (
+        WEB + 'tcp = 1883\n[services.b]\nimage = "x"\nports = ["127.0.0.1:1883:81"]\n',
+        ("services.b.ports: 127.0.0.1:1883/tcp is already a tcp port of web",),
+    ),
     "host port": (WEB + 'ports = ["99999:80"]\n', ("ports are 1 to 65535",)),
     "host port as text": (WEB + 'ports = ["http"]\n', ("'http' is not a port; write HOST:CONTAINER",)),
     "volume with a slash": (
@@ -161,6 +185,6 @@ def test_a_route_of_another_app(box: LiveBox, where: str) -> None:
 def test_a_host_port_of_another_app(box: LiveBox, port: int, address: str) -> None:
     text = toml("two", "1.0", routes="", extra=f'ports = ["{address}{port}:80"]')
     data = forge("two", "1.0", 1, app_toml=text).build()
-    words = f"{port}/tcp of web is published by radio (web, 1.0)"
+    words = f"{port}/tcp of web belongs to radio (web, 1.0)"
     answer = refused(box, data, "port.taken", words, kind="conflict", status=409)
     assert answer.json["error"]["hint"] == "choose another port, or remove the other app: minipaas remove radio"

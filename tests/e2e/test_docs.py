@@ -31,7 +31,7 @@ def test_what_is_written_works(
         prepare(document.parent.name, workshop)  # what takes long is done once for all tests
         where = _copied(document.parent, tmp_path, author)
         spec = where / "app.toml"
-        spec.write_text(spec.read_text().replace(":1883:", f":{mqtt}:"))
+        spec.write_text(spec.read_text().replace("listen = 1883", f"listen = {mqtt}, port = 1883"))
         box.cli("trust", "add", author.root)
     else:
         where = tmp_path

@@ -47,7 +47,7 @@ def _entries(box: Box, host: str) -> list[dict[str, object]]:
 
 
 def test_iot(box: Box, author: Author, workshop: PrivatePodman) -> None:
-    """MQTT goes in on the published port, a Node-RED flow keeps it, HTTP shows it, and the editor's socket is alive."""
+    """MQTT goes in on a port of the box, a Node-RED flow keeps it, HTTP shows it, and the editor's socket is alive."""
     source = prepare("iot", workshop)
     port = free_port()
     copy = workshop.directory / "iot"
@@ -55,7 +55,8 @@ def test_iot(box: Box, author: Author, workshop: PrivatePodman) -> None:
     spec = tomllib.loads((source / "app.toml").read_text())
     for name, service in spec["services"].items():
         (copy / name).symlink_to(source / name)
-        service["ports"] = [f"127.0.0.1:{port}:1883"] if name == "mosquitto" else []
+        if name == "mosquitto":
+            service["tcp"] |= {"listen": port, "port": 1883}
     (copy / "app.toml").write_text(tomli_w.dumps(spec))
     box.cli("deploy", author.build(copy, "iot"), timeout=300)
     host = "iot.localhost"

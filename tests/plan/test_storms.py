@@ -17,13 +17,15 @@ from minipaas.plan.planner import AppPlan
 from tests.plan.world import Broken, World, release
 
 SEEDS = 100
-PINNED = ("", 'volumes = { data = "/data" }', 'ports = ["8500:80"]')
+PINNED = ("", 'volumes = { data = "/data" }', 'ports = ["8500:80"]', "tcp = { listen = 8500, port = 80 }")
+"""The last two want the same port of the box, one through a container and one through the ingress."""
 
 
 def random_release(dice: random.Random, number: int) -> Release:
     """Two or three services that depend on one another, one of them pinned perhaps; most releases are well."""
     names = dice.sample(["web", "db", "job"], dice.choice([2, 3]))
-    pinned = dict(zip(dice.sample(names, 2), dice.sample(PINNED, 2), strict=True))
+    either = dice.choice([PINNED[:-1], (*PINNED[:-2], PINNED[-1])])
+    pinned = dict(zip(dice.sample(names, 2), dice.sample(either, 2), strict=True))
     text = [f'[app]\nname = "shop"\nversion = "{number}"']
     for place, name in enumerate(names):
         behave = dice.choice(["well"] * 9 + ["dies", "sick", "slow", "mute"])
@@ -120,8 +122,9 @@ def test_after_a_storm_everything_is_where_it_should_be(seed: int) -> None:
         for slot in range(1, spec.replicas + 1)
     )
     assert [word.split()[0] for word in world.running()] == expected
-    for entry in world.routes:
+    for entry in (*world.routes, *world.streams):
         assert len(entry.backends) == world.serving.spec.services[entry.service].replicas if world.serving else False
+    assert world.published.isdisjoint(entry.stream for entry in world.streams)
     assert not world.hook_containers
     assert len(world.instances) <= len(expected) + 3 * 3, "scenes within their quota"
 

@@ -16,7 +16,7 @@ from minipaas.model.launch import Launch, network_name
 from minipaas.model.observed import HealthState, Hook, Instance, InstanceState, Note, Observed
 from minipaas.model.release import ImageRef, Release, Tuning, tuned
 from minipaas.model.route import Backend, RouteEntry
-from minipaas.model.spec import parse_app_toml
+from minipaas.model.spec import Published, parse_app_toml
 from minipaas.model.steps import (
     Drain,
     EnsureNetwork,
@@ -37,6 +37,7 @@ from minipaas.model.steps import (
     SwitchRelease,
     WakeInstance,
 )
+from minipaas.model.stream import Stream, StreamEntry
 from minipaas.plan.lifecycle import Event, advance
 from minipaas.plan.planner import AppPlan, plan
 from minipaas.plan.slots import failed
@@ -98,6 +99,7 @@ class World:
         self.volumes: set[str] = set()
         self.images: set[str] = set()
         self.routes: tuple[RouteEntry, ...] = ()
+        self.streams: tuple[StreamEntry, ...] = ()
         self.proven: set[str] = set()
         self.hooks: list[tuple[int, str]] = []
         self.history: list[Step] = []
@@ -181,6 +183,7 @@ class World:
             volumes=frozenset(self.volumes),
             images=frozenset(self.images),
             routes=self.routes,
+            streams=self.streams,
             proven=frozenset(self.proven),
             notes=dict(self.notes),
         )
@@ -226,7 +229,7 @@ class World:
         for key, one in self.instances.items():
             if one.running:
                 self.instances[key] = replace(one, state=InstanceState.EXITED, exit_code=255, finished=self.now)
-        self.routes, self.proven = (), set()
+        self.routes, self.streams, self.proven = (), (), set()
 
     def run(self, step: Step) -> None:
         """Do one step; Broken when the change cannot survive it."""
@@ -265,19 +268,19 @@ class World:
                     raise Broken("no answer through the ingress")
                 self.proven.add(step.backend.instance)
             case SetRoutes():
-                self.routes = step.entries
+                self._route(step)
             case SwitchRelease():
-                self.routes = step.entries
+                self._route(step)
                 assert self.change is not None
                 self.change = advance(self.change, Event.SWITCHED, self.now)
                 assert self.target is not None
                 assert self.target.digest == step.release
                 self.serving = self.target
             case ProveRoutes():
-                if not all(entry.backends for entry in step.entries):
+                if not all(entry.backends for entry in (*step.entries, *step.streams)):
                     raise Broken("a route without a backend")
             case Drain():
-                live = {backend.instance for entry in self.routes for backend in entry.backends}
+                live = {backend.instance for entry in (*self.routes, *self.streams) for backend in entry.backends}
                 assert not live.intersection(step.instances), "an instance is drained while it is routed to"
             case StopInstance():
                 one = self.instances[step.instance]
@@ -294,6 +297,20 @@ class World:
                 self.change = advance(self.change, Event.BROKE, self.now, step.reason)
             case FinishChange():
                 self._finish(step)
+
+    def _route(self, step: SetRoutes | SwitchRelease) -> None:
+        """A release whose port a container has published cannot be switched to. The ingress would try again."""
+        if isinstance(step, SwitchRelease) and not self.published.isdisjoint(entry.stream for entry in step.streams):
+            raise Broken("another program has this port")
+        self.routes, self.streams = step.entries, step.streams
+
+    @property
+    def published(self) -> set[Stream]:
+        """What containers hold."""
+        return {port.stream for one in self.instances.values() if one.running for port in self._published(one)}
+
+    def _published(self, one: Instance) -> list[Published]:
+        return [port for port in self.launches[one.id].published if port.host]
 
     def _start(self, launch: Launch) -> None:
         assert launch.image in self.images, "started without its image"
@@ -320,15 +337,24 @@ class World:
             created=self.now,
             started=self.now,
             backend=Backend(key, "127.0.0.1", 20000 + len(self.launches)) if launch.port else None,
+            inside=self._inside(key, launch),
         )
+
+    def _inside(self, key: str, launch: Launch) -> dict[str, Backend]:
+        ports = [f"{one.container}/{one.protocol}" for one in launch.published if not one.host]
+        if launch.port:
+            ports.append(f"{launch.port}/tcp")
+        return {port: Backend(key, "127.0.0.1", 20000 + len(self.launches)) for port in ports}
 
     def _alone(self, launch: Launch) -> None:
         for one in self.instances.values():
             live = one.state in (InstanceState.RUNNING, InstanceState.STOPPING)
             shared = set(self.launches[one.id].volumes) & set(launch.volumes)
             assert not (live and shared), f"{launch.name} and {one.name} write the volume {shared} at once"
-            ports = set(self.launches[one.id].published) & set(launch.published)
+            ports = set(self._published(one)) & set(launch.published)
             assert not (live and ports), f"{launch.name} and {one.name} publish {ports} at once"
+        opened = {port.stream for port in launch.published if port.host}
+        assert opened.isdisjoint(entry.stream for entry in self.streams), "a port is published that the ingress has"
 
     def _finish(self, step: FinishChange) -> None:
         assert self.change is not None

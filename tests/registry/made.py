@@ -7,10 +7,12 @@ from collections.abc import Mapping
 
 import msgspec
 import zstandard
+from msgspec import UNSET
 
 from minipaas.model.change import Change, ChangeState
 from minipaas.model.release import ImageRef, Release
 from minipaas.model.spec import AppMeta, AppSpec, ServiceSpec
+from minipaas.model.stream import StreamSpecs
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 
@@ -32,12 +34,19 @@ def release(
     services: Mapping[str, ServiceSpec] | None = None,
     routes: tuple[str, ...] | None = None,
     ports: tuple[str, ...] = (),
+    tcp: StreamSpecs = (),
+    udp: StreamSpecs = (),
     salt: str = "",
 ) -> Release:
     """A release with one service, whose route is APP.local unless said otherwise."""
     version = version or f"1.{sequence}"
     web = ServiceSpec(
-        image=f"localhost/{app}", port=8080, routes=(f"{app}.local",) if routes is None else routes, ports=ports
+        image=f"localhost/{app}",
+        port=8080,
+        routes=(f"{app}.local",) if routes is None else routes,
+        ports=ports,
+        tcp=tcp or UNSET,
+        udp=udp or UNSET,
     )
     layer = digest(f"layer {app} {epoch} {sequence} {salt}")
     return Release(

@@ -6,12 +6,21 @@ import pytest
 
 from minipaas.model.errors import Conflict
 from minipaas.model.release import Release
+from minipaas.model.stream import StreamSpec, StreamSpecs
 from minipaas.registry.registry import Registry
 from tests.registry.made import WHO, accept, release, serve
 
 
-def app(name: str, sequence: int = 1, *, routes: tuple[str, ...] = (), ports: tuple[str, ...] = ()) -> Release:
-    return release(sequence, name, routes=routes, ports=ports)
+def app(
+    name: str,
+    sequence: int = 1,
+    *,
+    routes: tuple[str, ...] = (),
+    ports: tuple[str, ...] = (),
+    tcp: StreamSpecs = (),
+    udp: StreamSpecs = (),
+) -> Release:
+    return release(sequence, name, routes=routes, ports=ports, tcp=tcp, udp=udp)
 
 
 CASES = [
@@ -26,6 +35,12 @@ CASES = [
     ({"ports": ("127.0.0.1:1883:1883",)}, {"ports": ("1883:1883",)}, "port.taken"),
     ({"ports": ("127.0.0.1:1883:1883",)}, {"ports": ("10.0.0.1:1883:1883",)}, None),
     ({"ports": ("1883:1883/udp",)}, {"ports": ("1883:1883/tcp",)}, None),
+    ({"tcp": 1883}, {"tcp": (1884, StreamSpec(listen=1883, port=80))}, "port.taken"),
+    ({"tcp": 1883}, {"ports": ("127.0.0.1:1883:80",)}, "port.taken"),
+    ({"ports": ("1883:80",)}, {"tcp": 1883}, "port.taken"),
+    ({"ports": ("514:514/udp",)}, {"udp": 514}, "port.taken"),
+    ({"tcp": 514}, {"udp": 514}, None),
+    ({"tcp": StreamSpec(listen=2883, port=1883)}, {"tcp": 1883}, None),
 ]
 
 

@@ -20,9 +20,11 @@ from msgspec import Struct
 from minipaas.certs.keeper import Keeper
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
+from minipaas.control.openings import Openings
 from minipaas.engine.info import EngineInfo
 from minipaas.forensics.access import Access
 from minipaas.forensics.shelf import Shelf
+from minipaas.ingress import Ingress
 from minipaas.model.change import Change
 from minipaas.model.config import Config
 from minipaas.model.errors import MinipaasError, Missing, Refused
@@ -85,7 +87,7 @@ class SmallControl:
         self.observed = Observed(boot="boot-1")
         self.access = Access(self.engine, self.registry, config.access, data, lambda: self.observed)  # type: ignore[arg-type]
         self.trouble = ""
-        intake = Intake(self.registry, self.blobs, config.limits, "linux/amd64")
+        intake = Intake(self.registry, self.blobs, config.limits, "linux/amd64", Openings(Ingress(), config))
         self.held = HeldBundles(
             intake, self.registry, self.blobs, lambda: self.observed, lambda: None, largest=int(config.limits.bundle)
         )

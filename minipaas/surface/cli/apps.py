@@ -77,7 +77,7 @@ def _print_apps(box: Box, apps: Apps) -> None:
                 state_cell(app.state.value),
                 f"{healthy}/{wanted}",
                 ago(app.change.started if app.change else None),
-                " ".join(route.url for route in app.routes),
+                " ".join(route.url or route.route for route in app.routes),
             ]
         )
     print()
@@ -112,6 +112,9 @@ def _print_app(box: Box, app: AppView) -> None:
             ["ROUTE", "SERVICE", "BACKENDS", "URL"],
             [[r.route, r.service, str(r.backends), r.url] for r in app.routes],
         )
+        for route in app.routes:
+            if route.trouble:
+                print(f"{paint('!', 'red')} {clean(route.trouble)}")
     releases = box.get(f"/apps/{segment(app.name)}/releases", Releases).releases
     if releases:
         print()

@@ -291,7 +291,7 @@ def _print_inspection(seen: Inspection) -> None:
     rows: list[list[Cell]] = []
     for name, service in seen.spec.services.items():
         image: ImageRef = seen.images[name]
-        where = ", ".join([*service.routes, *service.ports]) or "-"
+        where = ", ".join([*service.routes, *service.ports, *(str(one.stream) for one in service.streams)]) or "-"
         rows.append([name, str(service.replicas), where, image.config[7:19], image.platform, human_bytes(image.size)])
     print_table(["SERVICE", "INSTANCES", "ROUTES, PORTS", "IMAGE", "PLATFORM", "SIZE"], rows)
 
