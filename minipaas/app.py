@@ -19,12 +19,13 @@ from minipaas.control.control import Control
 from minipaas.control.lock import DataLock
 from minipaas.engine.engine import Engine
 from minipaas.engine.socket import OwnService, find_socket
+from minipaas.ingress.accesslog import AccessLog
 from minipaas.ingress.ingress import Ingress, TlsDoor
 from minipaas.ingress.limits import Limits as IngressLimits
 from minipaas.ingress.listen import bind
 from minipaas.ingress.origin import Proxies
 from minipaas.model.certificate import normal_name
-from minipaas.model.config import Config, TlsConfig, is_loopback, parse_listen, parse_network
+from minipaas.model.config import Config, IngressConfig, TlsConfig, is_loopback, parse_listen, parse_network
 from minipaas.model.errors import MinipaasError
 from minipaas.model.release import TrustedTime
 from minipaas.model.route import Route
@@ -194,6 +195,7 @@ async def box(
             ready=_doors(listeners, "http", config.ingress.http),
             tls=_tls_door(listeners, config, certificates),
             proxies=Proxies([parse_network(one) for one in config.ingress.trusted_proxies]),
+            access_log=_access_log(config.ingress, data),
         )
         letting_go = _let_go_of_streams(control, listeners)
         stack.callback(group.create_task(letting_go, name="streams of before").cancel)
@@ -253,6 +255,19 @@ def _doors(listeners: Listeners, kind: str, wanted: Sequence[str]) -> list[socke
         except MinipaasError as error:
             log.info("%s; using port %s instead", error.message, other.rpartition(":")[2])
     return listeners.open(kind, [other], bind_one)
+
+
+def _access_log(ingress: IngressConfig, data: Path) -> AccessLog | None:
+    """Where requests are told; None: nowhere."""
+    if not ingress.access_log:
+        return None
+    return AccessLog(
+        None if ingress.access_log == "stdout" else data / ingress.access_log,
+        sample=ingress.access_log_sample,
+        size=ingress.access_log_size,
+        keep=ingress.access_log_keep,
+        query=ingress.access_log_query,
+    )
 
 
 def _desks(listeners: Listeners, config: Config, data: Path) -> list[socket.socket]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -10,9 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 
-from tests.boxes import running_box, toml
+from tests.boxes import config, running_box, toml
 from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.behaviour import Behaviour
 from tests.fakepodman.server import FakePodman
@@ -98,3 +100,20 @@ async def test_a_box_whose_heart_has_failed_does_not_linger(tmp_path: Path) -> N
             del box.control._reconciler._news  # no such thing can happen; if it does, it must be seen
             news.set()
             await asyncio.sleep(IN_TIME)
+
+
+async def test_what_config_toml_says_of_proxies_and_of_the_access_log(tmp_path: Path) -> None:
+    told = {"trusted_proxies": ("127.0.0.1",), "access_log": "logs/access.log", "access_log_query": True}
+    with FakePodman(tmp_path) as fake:
+        ingress = msgspec.structs.replace(config(fake).ingress, **told)
+        async with running_box(fake, tmp_path, msgspec.structs.replace(config(fake), ingress=ingress)) as box:
+            await box.trust()
+            await box.deploy(toml())
+            url = "http://{}:{}/cart?id=7".format(*box.control.ingress.addresses[0])
+            headers = {"Host": "shop.local", "X-Forwarded-For": "192.0.2.7"}
+            async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
+                seen = await answer.json()
+    assert seen["headers"]["x-forwarded-for"] == "192.0.2.7, 127.0.0.1"
+    lines = [json.loads(line) for line in (tmp_path / "data" / "logs" / "access.log").read_bytes().splitlines()]
+    (one,) = [line for line in lines if line["path"] == "/cart"]
+    assert (one["client"], one["peer"], one["query"], one["app"]) == ("192.0.2.7", "127.0.0.1", "id=7", "shop")

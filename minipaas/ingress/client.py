@@ -122,11 +122,12 @@ class Client(Exchange):
         if buffer.startswith(b"\r\n") and not self._scanned:
             # RFC 9112, section 2.2: an empty line before a request is let pass; one is enough.
             buffer = self._buffer = buffer[2:]
-            self._scanned = 1 if buffer else 0
+            self._scanned = 1
         self.state = HEAD
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
         if end < 4:
-            self._scanned = len(buffer) if buffer != b"\r" else 0
+            if buffer != b"\r":
+                self._scanned = max(self._scanned, len(buffer))
             fault = incomplete(buffer, self.core.limits) if buffer not in (b"", b"\r") else None
             if fault is not None:
                 self._refuse(fault)

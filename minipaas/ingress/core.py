@@ -18,6 +18,7 @@ from minipaas.ingress.counters import Tally
 from minipaas.ingress.exchange import Exchange
 from minipaas.ingress.guard import Guard
 from minipaas.ingress.limits import Limits
+from minipaas.ingress.logged import LoggedClient
 from minipaas.ingress.origin import NOBODY
 from minipaas.ingress.pool import Pool
 from minipaas.ingress.states import IDLE, patience_of
@@ -26,6 +27,7 @@ from minipaas.ingress.upstream import Upstream
 from minipaas.model.route import Backend, RouteEntry
 
 if TYPE_CHECKING:
+    from minipaas.ingress.accesslog import AccessLog
     from minipaas.ingress.request import Request
     from minipaas.ingress.tls import Secure
 
@@ -56,6 +58,7 @@ class Core:
         """Where clients without TLS are sent."""
         self.proxies = NOBODY
         """Who may speak for others."""
+        self.access_log: AccessLog | None = None
         self.hsts = b""
         """The Strict-Transport-Security line for answers over TLS."""
         self.loop: asyncio.AbstractEventLoop
@@ -130,6 +133,12 @@ class Core:
             client.not_connected(pages.REFUSED)
         else:
             client.connected(upstream)
+
+    def client(self, *, secure: bool = False) -> Client:
+        """What reads a new connection of a client."""
+        if self.access_log is not None:
+            return LoggedClient(self, self.access_log, secure=secure)
+        return Client(self, secure=secure)
 
     def joined(self, client: Client) -> bool:
         """A client connected; False when there is no room for it."""

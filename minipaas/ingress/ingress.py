@@ -13,6 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from minipaas.ingress.accesslog import AccessLog
 from minipaas.ingress.client import Client
 from minipaas.ingress.core import Core, Moved
 from minipaas.ingress.counters import Tally
@@ -75,21 +76,26 @@ class Ingress:
         ready: Sequence[socket.socket] = (),
         tls: TlsDoor | None = None,
         proxies: Proxies = NOBODY,
+        access_log: AccessLog | None = None,
     ) -> None:
         """Listen on these (IP address, port) pairs; port 0 is any free one. And on sockets that are `ready`: they
         listen already, and are closed at the end. With `tls`, also there. Once more: there instead of where it listens
-        now. `proxies` are believed about whom they ask for. Raises MinipaasError when one cannot be had, and then
-        listens nowhere."""
+        now. `proxies` are believed about whom they ask for. Requests are told to `access_log`, which is closed at the
+        end. Raises MinipaasError when one cannot be had, and then listens nowhere."""
         core = self._core
         self._stop_listening()
         core.loop = asyncio.get_running_loop()
         core.room = connections_allowed(core.limits)
         core.proxies = proxies
         sockets = [*ready, *bind(listen, core.limits.backlog)]
+        await self._end_log()
+        core.access_log = access_log
+        if access_log is not None:
+            access_log.start()
         if tls is not None:
             await self._start_tls(tls)
         for sock in sockets:
-            server = await core.loop.create_server(lambda: Client(core), sock=sock, backlog=core.limits.backlog)
+            server = await core.loop.create_server(core.client, sock=sock, backlog=core.limits.backlog)
             self._servers.append(server)
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
         self.streams.open()
@@ -114,11 +120,19 @@ class Ingress:
         told that this was the last time; tunnels and streams until they end; all for at most `limit` seconds."""
         self._stop_listening()
         await asyncio.gather(self._core.leave(limit), self.streams.leave(limit))
+        await self._end_log()
 
     async def close(self, drain: float) -> None:
         """Accept nothing more, let requests under way end for at most `drain` seconds, close everything."""
         self._stop_listening()
         await asyncio.gather(self._core.close(drain), self.streams.close(drain))
+        await self._end_log()
+
+    async def _end_log(self) -> None:
+        log = self._core.access_log
+        if log is not None:
+            # What is still counted then is told to nobody.
+            await asyncio.to_thread(log.close)
 
     def _stop_listening(self) -> None:
         for server in self._servers:
@@ -158,6 +172,7 @@ class Ingress:
             turned_away=core.turned_away,
             refused=core.refused,
             unrouted=core.unrouted,
+            unlogged=core.access_log.lost if core.access_log is not None else 0,
             routes=tuple(t.picture() for t in core.table.targets),
             instances=self._in_flight(),
             streams=self.streams.counters(),

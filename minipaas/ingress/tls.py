@@ -16,9 +16,9 @@ import ssl
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from minipaas.ingress import pages
-from minipaas.ingress.client import Client
 
 if TYPE_CHECKING:
+    from minipaas.ingress.client import Client
     from minipaas.ingress.core import Core
 
 NEW, SHAKING, OPEN, ENDED = range(4)
@@ -140,7 +140,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
             self._flush()
             self.stage = OPEN
             self.core.shaken(self)
-            self._client = Client(self.core, secure=True)
+            self._client = self.core.client(secure=True)
             self._client.connection_made(self)
             if self._in.pending:
                 self._read()

@@ -40,15 +40,24 @@ class IngressConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`ADDRESS:PORT`; turns TLS on. Empty, and `[tls]` is there: port 443 where that is allowed and free, else 8443."""
     streams: tuple[str, ...] = ()
     """IP addresses on which the `tcp` and `udp` ports of apps are opened; empty: the addresses of `http`."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies in front of this box, which are believed when they say for whom they ask."""
+    access_log: str = ""
+    """Where each request is written: a file (relative: in the data directory), or `stdout`; empty: nowhere."""
+    access_log_sample: float = 1.0
+    """The share that is written of the requests without a fault; faults are all written."""
+    access_log_size: Size = Size(16 * 1024**2)
+    """Of a file; then the next one is begun..."""
+    access_log_keep: int = 3
+    """...and so many older ones stay."""
+    access_log_query: bool = False
+    """Write queries too, in which there may be secrets."""
 
     @property
     def stream_addresses(self) -> tuple[str, ...]:
         """Where they are opened, each once."""
         found = self.streams or tuple(parse_listen(one)[0] for one in self.http) or ("0.0.0.0",)  # noqa: S104
         return tuple(dict.fromkeys(found))
-
-    trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks of proxies in front of this box, which are believed when they say for whom they ask."""
 
 
 class CertificateFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,6 +169,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 ipaddress.ip_address(address)
             except ValueError:
                 raise ValueError(f"ingress.streams: {address!r} is not an IP address") from None
+        if not 0 <= self.ingress.access_log_sample <= 1:
+            raise ValueError("ingress.access_log_sample must be from 0 to 1: the share of requests that is written")
+        if self.ingress.access_log_size < 65536 or not 1 <= self.ingress.access_log_keep <= 1000:
+            raise ValueError("ingress.access_log_size must be 64KiB or more, ingress.access_log_keep from 1 to 1000")
         for name in (*self.api.names, *(self.tls.names if self.tls else ())):
             if normal_name(name) is None:
                 raise ValueError(f"{name!r} is not a host name")

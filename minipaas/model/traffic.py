@@ -81,6 +81,8 @@ class IngressCounters(Struct, frozen=True, kw_only=True):
     """Requests that were not valid or not in time."""
     unrouted: int
     """Requests for which there was no route."""
+    unlogged: int = 0
+    """Requests that are missing from the access log."""
     routes: tuple[RouteCounters, ...]
     instances: dict[str, int]
     """Requests in flight, and connections of streams, by container id."""

@@ -176,6 +176,7 @@ def _ingress(counters: IngressCounters) -> Iterator[Metric]:
     yield _gauge("ingress_connections", "Clients now.", [], [((), counters.connections)])
     for name, text, value in (
         ("ingress_accepted", "Clients ever.", counters.accepted),
+        ("ingress_unlogged", "Requests that are missing from the access log.", counters.unlogged),
         ("ingress_turned_away", "Clients that got 503 because all connections were busy.", counters.turned_away),
         ("ingress_refused", "Requests that were not valid or not in time.", counters.refused),
         ("ingress_unrouted", "Requests for which there was no route.", counters.unrouted),

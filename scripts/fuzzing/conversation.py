@@ -36,8 +36,7 @@ class Visitor:
     """One client and what it says."""
 
     def __init__(self, world: World, random: Random, peer: str, clean: bool) -> None:
-        self.protocol: Client = world.client(peer)
-        self.wire: Any = self.protocol.transport
+        self.protocol, self.wire = world.visit(peer)
         wire = b"".join(material.request(random) for _ in range(random.randint(1, 3)))
         self.said = wire if clean else material.spoil(random, wire)
         self.pieces = material.pieces(random, self.said)
@@ -90,7 +89,7 @@ class Conversation:
 
     def __init__(self, seed: int) -> None:
         self.random = random = Random(seed)
-        self.world = World()
+        self.world = World(logged=random.random() < 0.5)
         self.world.swap(random.choice([table for table in TABLES if table[0].backends == BACKENDS]))
         self.clean = random.random() < 0.3
         """Instances answer well."""
@@ -247,10 +246,12 @@ class Conversation:
                 raise Finding("a connection to an instance has stayed")
             if one.protocol.client is not None:
                 raise Finding("a connection to an instance holds its client")
-        for visitor in self.visitors:
-            self._judge_visitor(visitor)
+        answered = sum(self._judge_visitor(visitor) for visitor in self.visitors)
+        if world.access_log is not None and len(world.access_log._waiting) < answered:
+            raise Finding("a request that was answered is not in the access log")
 
-    def _judge_visitor(self, visitor: Visitor) -> None:
+    def _judge_visitor(self, visitor: Visitor) -> int:
+        """Returns how many answers it got."""
         meant = reference.requests(visitor.given)
         number = 0
         for message in visitor.through:
@@ -269,6 +270,7 @@ class Conversation:
         finals = [one for one in got if not one.start.startswith(b"1")]
         if len(finals) > len(meant) + 1:
             raise Finding("more answers than requests")
+        return len(finals)
 
 
 def _same(read: Message, meant: Message) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
 
+from minipaas.ingress.accesslog import AccessLog
 from minipaas.ingress.client import Client
 from minipaas.ingress.core import Core
 from minipaas.ingress.exchange import Exchange
@@ -152,8 +153,11 @@ class Wire(asyncio.Transport):
 class World(Core):
     """A core whose connections to instances wait in `asked` until the script answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, logged: bool = False) -> None:
         super().__init__(LIMITS)
+        if logged:
+            # It is never started: what is told stays where it waits.
+            self.access_log = AccessLog(None, sample=1.0, size=1, keep=1, query=True)
         self.loop: Any = Loop()
         self.proxies = Proxies([ip_network("10.0.0.0/8")])
         self.asked: deque[tuple[Pool, Exchange, Handle]] = deque()
@@ -163,11 +167,12 @@ class World(Core):
         self.asked.append((pool, client, handle))
         return handle
 
-    def client(self, peer: str) -> Client:
-        """A client connects."""
-        client = Client(self)
-        client.connection_made(Wire(self.loop, client, peer))
-        return client
+    def visit(self, peer: str) -> tuple[Client, Wire]:
+        """A client connects; the wire is the one between it and the ingress."""
+        client = self.client()
+        wire = Wire(self.loop, client, peer)
+        client.connection_made(wire)
+        return client, wire
 
     def upstream(self, pool: Pool) -> Upstream:
         """A connection to an instance."""

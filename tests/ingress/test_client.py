@@ -139,6 +139,13 @@ async def test_a_bad_request_is_answered_and_nothing_behind_it_is_read(town: Tow
     assert town.ingress.counters().refused == 1
 
 
+@pytest.mark.parametrize("pieces", [[b"\r\n", b"\r\n"], [b"\r\n\r", b"\n"], [b"\r", b"\n", b"\r", b"\n"]])
+async def test_one_empty_line_before_a_request_is_enough_however_they_arrive(town: Town, pieces: list[bytes]) -> None:
+    server = await town.answer(OK)
+    assert status(await town.say(*pieces, GET)) == 400
+    assert server.heads == []
+
+
 async def test_a_good_request_before_a_bad_one_is_answered_first(town: Town) -> None:
     server = await town.answer(OK)
     answers = await town.say(GET + b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + GET)

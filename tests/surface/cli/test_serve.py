@@ -52,6 +52,8 @@ def test_the_data_directory_of_the_environment(tmp_path, monkeypatch):
             "'10.1.2.3/8' has bits behind its prefix; write '10.0.0.0/8'",
         ),
         ("[ingress]\ntrusted_proxies = ['::/0']", 2, "'::/0' would believe everybody"),
+        ("[ingress]\naccess_log_sample = 50", 2, "ingress.access_log_sample must be from 0 to 1"),
+        ("[ingress]\naccess_log_size = '1KiB'", 2, "ingress.access_log_size must be 64KiB or more"),
         ("[tls]\nredirekt = true", 2, "tls.redirekt: unknown key\n→ did you mean redirect?"),
         ("[tls]\nhsts = 'soon'", 2, "'soon' is not a duration"),
         ("[tls]\nplain = ['a.b/c']", 2, "tls.plain: 'a.b/c' is not a host"),
