@@ -21,6 +21,7 @@ from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
 from minipaas.control.openings import Openings
 from minipaas.control.reconcile import Looked, Reconciler
+from minipaas.control.reopen import Reopening
 from minipaas.control.sampling import Sampler
 from minipaas.control.scenes import Scenes
 from minipaas.engine.engine import Engine
@@ -96,6 +97,7 @@ class Control:
         self._collect = asyncio.Event()
         self.access = Access(engine, registry, config.access, data, lambda: self.observed)
         """The ways into instances."""
+        self.reopening = Reopening(registry, engine, self.shelf, self.access, images, lambda: self.observed)
 
     @property
     def observed(self) -> Observed:
@@ -132,6 +134,7 @@ class Control:
                 group.create_task(self._follow_changes(), name="changes")
                 group.create_task(self._sampler.run(), name="samples")
                 group.create_task(self.held.run(), name="held bundles")
+                group.create_task(self.reopening.clear(), name="scenes left open")
         finally:
             await self._scenes.close()
 

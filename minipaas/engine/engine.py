@@ -28,6 +28,7 @@ from minipaas.engine.info import EngineInfo, read_info, require_version
 from minipaas.engine.logs import text_lines
 from minipaas.engine.networks import known_as
 from minipaas.engine.probe import Prober
+from minipaas.engine.reopen import Reopener
 from minipaas.engine.scene import SceneReader
 from minipaas.engine.scratch import Scratch
 from minipaas.engine.session import Params
@@ -69,6 +70,7 @@ class Engine:
         self._stock = Stock(calls, box)
         self._stats = Stats(calls)
         self.scenes = SceneReader(calls, streams)
+        self.reopener = Reopener(calls, info, box)
         self._scratch = Scratch(data)
         self._executor = Executor(streams)
         self.archive = Archive(streams)

@@ -74,7 +74,7 @@ def read_info(socket: str, answer: SystemInfo) -> EngineInfo:
         network_backend=host.network_backend,
         selinux=host.security.selinux,
         userns_auto=not host.security.rootless and _has_container_ids(),
-        init=any(Path(place).exists() for place in _INIT_PLACES),
+        init=find_init() is not None,
         boot=boot_id(),
         nofile=_clamp(resource.RLIMIT_NOFILE, limits.NOFILE),
         nproc=_clamp(resource.RLIMIT_NPROC, limits.NPROC),
@@ -82,6 +82,11 @@ def read_info(socket: str, answer: SystemInfo) -> EngineInfo:
         graph_root=answer.store.graph_root,
         platform=f"{host.os or 'linux'}/{host.arch or os.uname().machine}",
     )
+
+
+def find_init() -> str | None:
+    """Where the init for containers is."""
+    return next((place for place in _INIT_PLACES if Path(place).exists()), None)
 
 
 def boot_id() -> str:

@@ -14,6 +14,8 @@ class Entry(StrEnum):
     SHELL = "shell"
     FORWARD = "forward"
     COPY = "copy"
+    SCENE = "scene"
+    """Into a container made from the kept scene of an instance that failed."""
 
 
 class Ending(StrEnum):

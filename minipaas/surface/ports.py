@@ -7,6 +7,7 @@ from typing import Protocol
 
 from minipaas.certs.keeper import Keeper
 from minipaas.control.held import HeldBundles, Hold
+from minipaas.control.reopen import Reopening
 from minipaas.engine.info import EngineInfo
 from minipaas.forensics.access import Access
 from minipaas.forensics.shelf import Shelf
@@ -56,6 +57,8 @@ class ControlPort(Protocol):
     def engine(self) -> EnginePort: ...
     @property
     def telemetry(self) -> Telemetry: ...
+    @property
+    def reopening(self) -> Reopening: ...
     @property
     def shelf(self) -> Shelf: ...
     @property

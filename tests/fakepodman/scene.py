@@ -42,6 +42,14 @@ def archive(container: Container, path: str) -> bytes:
         return _whole(tar, out)
 
 
+def fill(container: Container, path: str, data: bytes) -> None:
+    """Put the files of a tar below a path, into the container's own layer."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            if file := tar.extractfile(member) if member.isreg() else None:
+                container.files[posixpath.join(path, member.name)] = file.read()
+
+
 def _whole(tar: tarfile.TarFile, out: io.BytesIO) -> bytes:
     tar.close()
     return out.getvalue()

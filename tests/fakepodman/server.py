@@ -464,6 +464,12 @@ async def stat_archive(fake: FakePodman, request: web.Request, args: Args) -> we
     return web.Response(headers=files.stat_header(container, request.query["path"]))
 
 
+@route("PUT", "containers/{name}/archive")
+async def fill_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    scene.fill(fake.world.find(args["name"]), request.query["path"], await request.read())
+    return web.Response()
+
+
 @route("GET", "containers/{name}/archive")
 async def container_archive(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     container, path = fake.world.find(args["name"]), request.query["path"]

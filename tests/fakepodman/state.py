@@ -233,6 +233,10 @@ class Container:
             "Image": self.image.id,
             "Name": self.name,
             "Config": {"Labels": self.labels, "Env": [f"{k}={v}" for k, v in (self.body.get("env") or {}).items()]},
+            "Mounts": [
+                {"Type": "volume", "Name": one["Name"], "Destination": one["Dest"]}
+                for one in self.body.get("volumes") or ()
+            ],
         }
 
 

@@ -15,7 +15,7 @@ from minipaas.surface.channel import Channel, raised
 from minipaas.surface.cli.main import tell
 from minipaas.surface.cli.show import clean
 from minipaas.surface.cli.terminal import raw, size_now
-from minipaas.surface.client import Box, segment
+from minipaas.surface.client import Box
 from minipaas.surface.wire_access import Ended, InputEnds, Notice, Opened, Resize, RunCommand
 
 IN, OUT, ERR = b"\0", 1, 2
@@ -23,13 +23,14 @@ NOT_DONE = 125
 PIECE = 64 * 1024
 
 
-def attached(box: Box, app: str, wanted: RunCommand) -> int:
-    """Run it to its end. Returns the exit code. Raises MinipaasError when it could not be begun."""
-    return asyncio.run(_attached(box, app, wanted))
+def attached(box: Box, path: str, wanted: RunCommand) -> int:
+    """Run it to its end. `path`: of the API's WebSocket for it. Returns the exit code. Raises MinipaasError when it
+    could not be begun."""
+    return asyncio.run(_attached(box, path, wanted))
 
 
-async def _attached(box: Box, app: str, wanted: RunCommand) -> int:
-    async with Channel.open(box, f"/apps/{segment(app)}/exec") as channel:
+async def _attached(box: Box, path: str, wanted: RunCommand) -> int:
+    async with Channel.open(box, path) as channel:
         await channel.send(wanted)
         opened = await channel.receive()
         if not isinstance(opened, Opened):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 
 import click
 
 from minipaas.model.capsule import Alive, Capsule, FileChange, Touched
+from minipaas.model.errors import Invalid
 from minipaas.model.units import human_bytes
-from minipaas.surface.cli.options import box_options, sure
-from minipaas.surface.cli.show import Cell, ago, clean, paint, print_json, print_table, span, stamp
+from minipaas.surface.cli.enter import at_terminal, conduct, visit_options
+from minipaas.surface.cli.options import box_options, sure, to_option
+from minipaas.surface.cli.show import Cell, ago, clean, on_terminal, paint, print_json, print_table, span, stamp
 from minipaas.surface.client import Box, segment
+from minipaas.surface.wire_access import RunCommand
 from minipaas.surface.wire_crash import Crash, Crashes, CrashGroup, CrashRemoved
 
 _SHOWN = 12
@@ -64,6 +68,29 @@ def show(id: str, everything: bool, only_log: bool, to: str | None, as_json: boo
         return
     found = box.understand(answer, Crash)
     print_capsule(found.capsule, found.group, None if everything else _SHOWN)
+
+
+@crash.command("open")
+@click.argument("id")
+@click.argument("argv", metavar="[-- COMMAND [ARG]...]", nargs=-1, type=click.UNPROCESSED)
+@click.option("--user", "-u", default="", metavar="USER", help="Run it as this user of the image.")
+@visit_options
+@to_option
+def reopen(id: str, argv: tuple[str, ...], user: str, reason: str, seconds: float | None, to: str | None) -> None:  # noqa: A002
+    """Open a shell, or run COMMAND, in a container made from the scene: its image, environment and files, volumes
+    read-only, and no network. It is gone at the end; the scene stays.
+
+    Exit code 125: it could not be run, or the access was ended; 126 and 127 as in a shell.
+    """
+    if not argv and not (on_terminal(sys.stdin) and sys.stdout.isatty()):
+        raise Invalid(
+            "cannot open a shell: this is not a terminal",
+            hint=f"run a command: minipaas crash open {id} -- ls -l /tmp",
+            code="cli.terminal",
+        )
+    size, env = (None, ()) if argv else at_terminal(())
+    wanted = RunCommand(argv=argv, terminal=size, env=env, user=user, reason=reason, seconds=seconds)
+    conduct(Box.at(to), f"/crashes/{segment(id)}/open", wanted)
 
 
 @crash.command("remove")

@@ -18,7 +18,7 @@ from minipaas.model.units import Duration
 from minipaas.surface.cli.main import tell
 from minipaas.surface.cli.options import instance_named, to_option
 from minipaas.surface.cli.show import on_terminal
-from minipaas.surface.client import Box
+from minipaas.surface.client import Box, segment
 from minipaas.surface.wire_access import RunCommand, TerminalSize
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,29 +125,36 @@ def _enter(
 ) -> None:
     """Run it, and end with its exit code."""
     app, service, slot = instance_named(name)
-    box = Box.at(to)
-    size = None
-    if terminal:
-        from minipaas.surface.cli.terminal import size_now
-
-        size = size_now()
-        env = (f"TERM={os.environ.get('TERM', 'xterm')}", *env)
+    size, env = at_terminal(env) if terminal else (None, env)
     wanted = RunCommand(
         service=service,
         slot=slot,
         reason=reason,
         seconds=seconds,
         argv=argv,
-        terminal=TerminalSize(columns=size[0], rows=size[1]) if size else None,
+        terminal=size,
         stdin=stdin,
         env=env,
         user=user,
         workdir=workdir,
     )
+    conduct(Box.at(to), f"/apps/{segment(app)}/exec", wanted)
+
+
+def at_terminal(env: tuple[str, ...]) -> tuple[TerminalSize, tuple[str, ...]]:
+    """The size of this terminal, and the variables with its kind."""
+    from minipaas.surface.cli.terminal import size_now
+
+    columns, rows = size_now()
+    return TerminalSize(columns=columns, rows=rows), (f"TERM={os.environ.get('TERM', 'xterm')}", *env)
+
+
+def conduct(box: Box, path: str, wanted: RunCommand) -> None:
+    """Run it over this WebSocket of the API, and end with its exit code."""
     from minipaas.surface.cli.attached import attached
 
     try:
-        code = attached(box, app, wanted)
+        code = attached(box, path, wanted)
     except MinipaasError as error:
         tell(error, as_json=False)
         code = NOT_DONE

@@ -18,6 +18,7 @@ from minipaas.forensics.limits import WARNING
 from minipaas.forensics.race import first
 from minipaas.model.errors import EngineError, Invalid
 from minipaas.model.lease import Ending
+from minipaas.model.observed import Instance
 from minipaas.surface import problems
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.leases import lease_view
@@ -39,16 +40,36 @@ async def run(call: Call) -> web.WebSocketResponse:
         instance = access.instance(call.app, wanted.service, wanted.slot)
         command = _command(wanted)
         async with access.command(instance, command, visitor(call, wanted)) as lease:
-            await socket.send(Opened(lease=lease_view(lease.lease)))
-            try:
-                async with access.run(instance, command) as attached:
-                    ended = await _Session(call, socket, lease, attached).run()
-            except EngineError as error:
-                lease.end(Ending.FAILED, error.message)
-                code = NOT_STARTED.get(error.code)
-                ended = Ended(ending=Ending.FAILED, code=code, error=problems.problem(error).error)
-            await socket.send(ended)
+            await _conduct(call, socket, instance, command, lease)
     return socket.response
+
+
+async def reopen(call: Call) -> web.WebSocketResponse:
+    """One command in a container made from a scene."""
+    async with Socket.open(call, ends_itself=True) as socket:
+        wanted = await socket.begin(RunCommand, call.context.limits.socket_begin)
+        command = _command(wanted)
+        name = call.request.match_info["crash"]
+        program = command.argv[0] if command.argv is not SHELL else ""
+        async with call.control.reopening.open(name, program, visitor(call, wanted)) as (instance, lease):
+            if lease.recording is not None:
+                size = command.size
+                lease.recording.begin(size.columns if size else 80, size.rows if size else 24, command.argv[0])
+            await _conduct(call, socket, instance, command, lease)
+    return socket.response
+
+
+async def _conduct(call: Call, socket: Socket, instance: Instance, command: Command, lease: OpenLease) -> None:
+    """Run it on a lease that is open, and say how it ended."""
+    await socket.send(Opened(lease=lease_view(lease.lease)))
+    try:
+        async with call.control.access.run(instance, command) as attached:
+            ended = await _Session(call, socket, lease, attached).run()
+    except EngineError as error:
+        lease.end(Ending.FAILED, error.message)
+        code = NOT_STARTED.get(error.code)
+        ended = Ended(ending=Ending.FAILED, code=code, error=problems.problem(error).error)
+    await socket.send(ended)
 
 
 def visitor(call: Call, wanted: Enter) -> Visitor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from minipaas.surface import wire_crash
+from minipaas.surface import wire_access, wire_crash
 from minipaas.surface.access import Access
 from minipaas.surface.call import Query
-from minipaas.surface.handlers import crashes
+from minipaas.surface.handlers import commands, crashes
 from minipaas.surface.rows.row import NAME, V1, Row
 
 ROWS: tuple[Row, ...] = (
@@ -44,6 +44,18 @@ ROWS: tuple[Row, ...] = (
         summary="What it has written, as a tar compressed with zstd.",
         response="application/zstd",
         errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/crashes/{{crash}}/open",
+        access=Access.ENTER,
+        handler=commands.reopen,
+        summary="A command or shell in a container made from the scene, without a network. Bytes as for exec.",
+        status=101,
+        response="WebSocket",
+        hears=wire_access.RunCommand,
+        says=(wire_access.Opened, wire_access.Notice, wire_access.Taken, wire_access.Ended),
+        errors=(404, 503),
     ),
     Row(
         method="DELETE",
