@@ -97,11 +97,10 @@ class HeldBundles:
     async def hold(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Hold:
         """Verify a bundle and keep it waiting. The same bundle again takes the place of the first. Raises as an upload
         does, Refused(held.full)."""
-        self._refuse_full(0, None)
-        parcel = await self._intake.verified(stream, length)
+        parcel = await self._intake.verified(stream, length, self._refuse_full)
         try:
             await self._rehearse(parcel)
-            self._refuse_full(parcel.new, parcel.release.digest)
+            self._refuse_full(parcel.release, parcel.new)  # others may have come meanwhile
         except BaseException:
             await asyncio.to_thread(parcel.staging.close)
             raise
@@ -189,9 +188,9 @@ class HeldBundles:
         """The unpacked copy in Podman is still to come for each of them."""
         self._intake.promised = sum(hold.parcel.new for hold in self._held.values())
 
-    def _refuse_full(self, new: int, digest: str | None) -> None:
-        """`digest`: the one whose place is taken, if there is."""
-        others = [hold for hold in self._held.values() if hold.release.digest != digest]
+    def _refuse_full(self, release: Release, new: int) -> None:
+        """Raises Refused(held.full) when there is no place for it beside the others; the same one has its own place."""
+        others = [hold for hold in self.every() if hold.release.digest != release.digest]
         total = sum(hold.parcel.new for hold in others)
         if len(others) >= HELD or (others and total + new > self._largest):
             names = ", ".join(f"{hold.release.app} {hold.release.version}" for hold in others)

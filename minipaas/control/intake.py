@@ -116,10 +116,14 @@ class Intake:
             finally:
                 await asyncio.to_thread(parcel.staging.close)  # gigabytes may have to be deleted
 
-    async def verified(self, stream: AsyncIterator[bytes], length: int | None) -> Parcel:
-        """Take one bundle as far as it goes without accepting it. The caller closes its staging. Raises as `accept`."""
+    async def verified(
+        self, stream: AsyncIterator[bytes], length: int | None, judge: Callable[[Release, int], None]
+    ) -> Parcel:
+        """Take one bundle as far as it goes without accepting it. `judge` hears of the verified release and its new
+        bytes before the first layer arrives, in a thread, and may refuse it. The caller closes its staging. Raises as
+        `accept`."""
         async with contextlib.AsyncExitStack() as turns:
-            return await self._verified(turns, stream, length, by_signature=False)
+            return await self._verified(turns, stream, length, by_signature=False, judge=judge)
 
     async def admit(self, parcel: Parcel, *, actor: str, origin: str) -> Change:
         """Publish the blobs of a verified bundle, accept it, and begin to deploy it. What may have changed since it was
@@ -153,7 +157,12 @@ class Intake:
             )
 
     async def _verified(
-        self, turns: contextlib.AsyncExitStack, stream: AsyncIterator[bytes], length: int | None, by_signature: bool
+        self,
+        turns: contextlib.AsyncExitStack,
+        stream: AsyncIterator[bytes],
+        length: int | None,
+        by_signature: bool,
+        judge: Callable[[Release, int], None] | None = None,
     ) -> Parcel:
         """Wait for a turn, then take one bundle."""
         if length is not None and length > self._limits.bundle:
@@ -165,7 +174,7 @@ class Intake:
         turns.callback(self._taken)
         self._taking += 1
         await self._turn(turns, by_signature)
-        return await self._take_in(stream, by_signature)
+        return await self._take_in(stream, by_signature, judge)
 
     async def receive_own(
         self, stream: AsyncIterator[bytes], length: int | None, sink: BlobSink, admit: Callable[[Verdict], None]
@@ -207,7 +216,9 @@ class Intake:
         finally:
             self._waiting -= 1
 
-    async def _take_in(self, stream: AsyncIterator[bytes], by_signature: bool) -> Parcel:
+    async def _take_in(
+        self, stream: AsyncIterator[bytes], by_signature: bool, judge: Callable[[Release, int], None] | None
+    ) -> Parcel:
         roots = await self._registry.roots()
         trust = await self._trust(roots)
         bounds = Limits(compressed=self._limits.bundle)
@@ -215,7 +226,7 @@ class Intake:
         try:
             verified = threading.Event()
             new: list[int] = []
-            admit = self._admission(staging.has, await self._registry.desired(), verified, new)
+            admit = self._admission(staging.has, await self._registry.desired(), verified, new, judge)
             verdict = await self._receive(
                 stream,
                 lambda file: receive(file, staging, trust, bounds, on_verified=admit),
@@ -263,7 +274,12 @@ class Intake:
         )
 
     def _admission(
-        self, has: Callable[[str], bool], desired: Desired, verified: threading.Event, told: list[int]
+        self,
+        has: Callable[[str], bool],
+        desired: Desired,
+        verified: threading.Event,
+        told: list[int],
+        judge: Callable[[Release, int], None] | None,
     ) -> Callable[[Verdict], None]:
         def admit(verdict: Verdict) -> None:
             """Whether there is room, and routes and ports are free, decided before the first layer arrives. `told`
@@ -279,6 +295,8 @@ class Intake:
             self._openings.refuse(verdict.release, desired)
             new = sum(size for digest, size in verdict.descriptors.items() if not has(digest))
             told.append(new)
+            if judge is not None:
+                judge(verdict.release, new)
             self.need_room(verdict.release, COPIES * new)
 
         return admit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from minipaas.model.errors import Conflict, MinipaasError, Missing, Refused
 from minipaas.surface.wire import Accepted
 from minipaas.surface.wire_plan import Held, HeldBundles
 from tests.boxes import RunningBox, toml
-from tests.bundle.builders import make_bundle
+from tests.bundle.builders import make_bundle, make_image, tar_layer
 from tests.control.test_foresight import did, newest_step, told
 
 WHO = {"actor": "test", "origin": "test"}
@@ -109,6 +110,28 @@ async def test_there_are_never_many_and_the_same_again_takes_its_own_place(start
     assert caught.value.code == "held.full"
     assert "app0 1.0" in caught.value.message
     assert staged(started) == held.HELD
+    another = await hold(started, bundle(tmp_path, "1.0", 1, "app2"))
+    assert [one.id for one in started.control.held.every()][-1] == another.id, "the same again, also when all is full"
+    assert (len(started.control.held.every()), staged(started)) == (held.HELD, held.HELD)
+
+
+async def test_one_too_many_is_refused_before_its_layers_arrive(started: RunningBox, tmp_path: Path) -> None:
+    for number in range(held.HELD):
+        await hold(started, bundle(tmp_path, "1.0", 1, f"app{number}"))
+    large = make_image(tar_layer({"big": random.Random(1).randbytes(24 << 20)}))
+    data = bundle(tmp_path, "1.0", 1, "more", images={"web": large}).read_bytes()
+    sent = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for start in range(0, len(data), 65536):
+            sent += 65536
+            yield data[start : start + 65536]
+
+    with pytest.raises(Refused) as caught:
+        await started.control.hold_bundle(chunks(), len(data), **WHO)
+    assert caught.value.code == "held.full"
+    assert sent < len(data)
 
 
 async def test_who_waits_too_long_is_dropped(started: RunningBox, tmp_path: Path) -> None:
