@@ -24,6 +24,7 @@ from minipaas.surface.ports import ControlPort
 from minipaas.surface.refusals import Refusals
 from minipaas.surface.sent import Remembered, Sent
 from minipaas.surface.sessions import Sessions
+from minipaas.surface.wrong_tries import WrongTries
 from minipaas.takeover.own import Own
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Context:
         self.own = own
         """What can be done to minipaas itself."""
         self.sessions = Sessions(limits)
+        self.wrong_tries = WrongTries(limits)
         self.refusals = Refusals(control.registry, limits)
         self.surveys: Remembered[tuple[bool, str], tuple[int, Summary, Survey]] = Remembered(limits.surveys)
         """All apps at a glance, as last told to who sees logs or not, by this name of the box (`views.survey`)."""

@@ -51,10 +51,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     links: int = 20
     """Links that sign in and wait to be used."""
     link_life: float = 120.0
-    sign_ins_per_minute: int = 10
-    """From one address, failed ones."""
-    peers: int = 1024
-    """Addresses whose tries are counted."""
+    wrong_free: int = 3
+    """Wrong tokens and links a minute that are answered at once."""
+    wrong_first: float = 0.25
+    """The answer to the next one waits so long; to each after it twice as long."""
+    wrong_longest: float = 4.0
+    wrong_waiting: int = 16
+    """So many wait for that answer at most."""
     shutdown: float = 5.0
     """Requests under way when the surface closes."""
     names: int = 4096

@@ -1,4 +1,4 @@
-"""Signed-in browsers: sessions, links that sign in once, and how often anybody may try.
+"""Signed-in browsers: sessions, and links that sign in once.
 
 What always holds: a session's id is 256 random bits that only its browser knows (kept here as SHA-256), it counts from
 the address it was opened at and from no other, ends after `limits.session_idle` seconds without a click and after
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from minipaas.model.errors import Forbidden, Refused
+from minipaas.model.errors import Forbidden
 from minipaas.registry.registry import Registry
 from minipaas.registry.tokens import Token
 from minipaas.surface.limits import Limits
@@ -51,8 +51,6 @@ class Sessions:
         """In the order of their last click."""
         self._used: dict[bytes, float] = {}
         self._links: dict[bytes, tuple[float, Offer]] = {}
-        self._tries: dict[str, tuple[int, int]] = {}
-        """By address: (minute, tries in it)."""
         self._tokens: tuple[int, frozenset[Token]] = (-1, frozenset())
         self.open_csrf = secrets.token_urlsafe(24)
         """For forms of who is not signed in."""
@@ -126,27 +124,6 @@ class Sessions:
                 code="page.link",
             )
         return found[1]
-
-    # -- how often ---------------------------------------------------------------------------------------------------
-
-    def attempt(self, peer: str) -> None:
-        """Count a try to sign in from this address. Raises Refused when there were too many this minute."""
-        minute = int(self._clock() // 60)
-        before = self._tries.pop(peer, (minute, 0))
-        count = before[1] + 1 if before[0] == minute else 1
-        if len(self._tries) >= self._limits.peers:
-            del self._tries[next(iter(self._tries))]
-        self._tries[peer] = (minute, count)
-        if count > self._limits.sign_ins_per_minute:
-            raise Refused(
-                "cannot sign in: too many tries from your address",
-                hint="wait a minute, then try again",
-                code="page.slow_down",
-            )
-
-    def forget_attempts(self, peer: str) -> None:
-        """One has succeeded."""
-        self._tries.pop(peer, None)
 
 
 def _hash(secret: str) -> bytes:

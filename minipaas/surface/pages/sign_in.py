@@ -8,7 +8,7 @@ import time
 from aiohttp import web
 from msgspec import Struct
 
-from minipaas.model.errors import Forbidden, MinipaasError
+from minipaas.model.errors import Forbidden, MinipaasError, Refused
 from minipaas.surface import problems
 from minipaas.surface.access import cookie_name, unknown_token
 from minipaas.surface.call import Call
@@ -37,9 +37,8 @@ async def show(call: Call) -> web.StreamResponse:
     if "code" not in query or call.request.method != "GET":  # a look at the address must not use the link up
         return await _form(call, query.get("next", "/"))
     try:
-        call.context.sessions.attempt(call.caller.origin)
         offer = call.context.sessions.redeem(query["code"][:LONGEST])
-    except MinipaasError as error:
+    except Forbidden as error:
         return await _refused(call, error, "/")
     return await _signed_in(call, offer, "/")
 
@@ -47,13 +46,9 @@ async def show(call: Call) -> web.StreamResponse:
 async def enter(call: Call) -> web.StreamResponse:
     """With a token. A refusal shows the form again."""
     wanted: SignIn = call.body
-    try:
-        call.context.sessions.attempt(call.caller.origin)
-        token = await call.registry.token(wanted.token.strip()[:LONGEST])
-        if token is None:
-            raise unknown_token("sign in with this token")
-    except MinipaasError as error:
-        return await _refused(call, error, wanted.next)
+    token = await call.registry.token(wanted.token.strip()[:LONGEST])
+    if token is None:
+        return await _refused(call, unknown_token("sign in with this token"), wanted.next)
     return await _signed_in(
         call, Offer(actor=f"token {token.name} via page", role=Role(token.role), token=token), wanted.next
     )
@@ -71,7 +66,6 @@ async def leave(call: Call) -> web.StreamResponse:
 
 async def _signed_in(call: Call, offer: Offer, then: str) -> web.StreamResponse:
     sessions = call.context.sessions
-    sessions.forget_attempts(call.caller.origin)
     if call.caller.session is not None:
         sessions.end(call.caller.session)
     identity, _ = sessions.open(offer, call.caller.origin)
@@ -89,10 +83,13 @@ async def _signed_in(call: Call, offer: Offer, then: str) -> web.StreamResponse:
     return response
 
 
-async def _refused(call: Call, error: MinipaasError, then: str) -> web.Response:
-    if isinstance(error, Forbidden):
-        await call.context.refusals.note(call.caller.actor, call.caller.origin, call.request, error)
-    return await _form(call, then, error)
+async def _refused(call: Call, wrong: Forbidden, then: str) -> web.Response:
+    await call.context.refusals.note(call.caller.actor, call.caller.origin, call.request, wrong)
+    try:
+        await call.context.wrong_tries.one_more()
+    except Refused as busy:
+        return await _form(call, then, busy)
+    return await _form(call, then, wrong)
 
 
 async def _form(call: Call, then: str, error: MinipaasError | None = None) -> web.Response:
