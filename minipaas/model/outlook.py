@@ -42,6 +42,8 @@ class ServiceOutlook(Struct, frozen=True, kw_only=True):
     """For a while none of its instances answers."""
     why: str
     """Why it pauses, for people."""
+    hold: float = 0.0
+    """Seconds that requests to its routes wait meanwhile before they are answered with 503; 0: they do not."""
 
 
 class Outlook(Struct, frozen=True, kw_only=True):

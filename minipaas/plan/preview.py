@@ -252,6 +252,7 @@ def _services(desired: AppDesired, observed: Observed, model: _Model) -> tuple[S
                 after=len(new),
                 pauses=pauses,
                 why=_why(found.get(name)) if pauses else "",
+                hold=_hold(found.get(name)) if pauses else 0.0,
             )
         )
     return tuple(outlooks)
@@ -278,6 +279,10 @@ def _fate(old: set[str], new: set[str], wanted: bool) -> Fate:
     if not old:
         return Fate.NEW
     return Fate.SCALED if old & new or not new else Fate.REPLACED
+
+
+def _hold(spec: ServiceSpec | None) -> float:
+    return spec.route_options.hold if spec is not None and spec.routes else 0.0
 
 
 def _why(spec: ServiceSpec | None) -> str:

@@ -54,6 +54,8 @@ class ServiceForecast(Struct, frozen=True, kw_only=True):
     """It does not answer for a while: it has to be stopped before its successor starts."""
     why: str
     """Why it pauses, for people."""
+    hold: float = 0.0
+    """Seconds that requests to its routes wait meanwhile before they are answered with 503; 0: they do not."""
     at_most: float | None
     """Seconds after which it answers again, or what served before does."""
 

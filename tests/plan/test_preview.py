@@ -119,6 +119,18 @@ def test_a_service_that_must_be_stopped_first_pauses_and_says_why(world: World) 
     [db] = [one for one in shown.services if one.name == "db"]
     assert db.why == "it holds a volume, so it is stopped before its successor starts"
     assert shown.back_within > shown.at_most
+    assert db.hold == 0, "it has no routes whose requests could wait"
+
+
+def test_requests_to_routes_wait_as_long_as_the_service_says() -> None:
+    made = World()
+    text = TOML.replace(
+        "[services.db]\n", '[services.db]\nport = 80\nroutes = ["db.local"]\ningress = { hold = "5s" }\n'
+    )
+    made.deploy(release(text))
+    made.settle()
+    made.restart("db")
+    assert {one.name: one.hold for one in foreseen(made).services} == {"web": 0, "db": 5}
 
 
 def test_scaling_keeps_the_rest(world: World) -> None:

@@ -45,4 +45,5 @@ def show(preview: PlanPreview, as_json: bool) -> None:
 def _pause(service: ServiceForecast) -> str:
     if not service.pauses or service.at_most is None:
         return "-"
-    return f"for at most {span(service.at_most)}: {service.why}"
+    held = f" (requests wait, up to {span(service.hold)})" if service.hold else ""
+    return f"for at most {span(service.at_most)}{held}: {service.why}"

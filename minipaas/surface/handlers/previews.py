@@ -43,6 +43,7 @@ def preview_view(outlook: Outlook) -> PlanPreview:
                 after=one.after,
                 pauses=one.pauses,
                 why=one.why,
+                hold=one.hold,
                 at_most=outlook.back_within if one.pauses else None,
             )
             for one in outlook.services

@@ -328,6 +328,7 @@ class Views:
                     after=1,
                     pauses=True,
                     why="it holds a volume",
+                    hold=60.0,
                     at_most=720.0,
                 ),
             ),

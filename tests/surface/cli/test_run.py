@@ -84,7 +84,7 @@ def test_a_dry_run_only_looks(box, views, minipaas, args, query):
     for line in (
         "shop: remove (1.4.2 serves now)",
         "web      gone      2 → 0    -",
-        "db       replaced  1 → 1    for at most 12 min: it holds a volume",
+        "db       replaced  1 → 1    for at most 12 min (requests wait, up to 1 min): it holds a volume",
         "1. drain web",
         "after it, without haste:",
         "remove web-1",
