@@ -62,6 +62,7 @@ def serve(config: Config, data: Path) -> int:
     import uvloop
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    started_with = dict(os.environ)
     inheritance = Inheritance.take(os.environ)
     lock = DataLock(data, inheritance.lock)
     listeners = Listeners(inheritance.held)
@@ -69,7 +70,7 @@ def serve(config: Config, data: Path) -> int:
     settle()
     becomes: Becomes | None = None
     try:
-        if inheritance.channel is None and (before := own.recover()) is not None:
+        if inheritance.channel is None and (before := own.recover(started_with, inheritance.held)) is not None:
             lock.release()
             become(before)
         becomes = uvloop.run(_serve(config, data, inheritance, listeners, lock, own))

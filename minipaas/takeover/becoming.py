@@ -14,6 +14,7 @@ from minipaas.model.errors import MinipaasError
 from minipaas.takeover.heir import Heir
 from minipaas.takeover.inheritance import Bequest, Role
 from minipaas.takeover.listeners import Held
+from minipaas.takeover.notify import notify, watchdog_interval
 
 
 class Becomes(Struct, frozen=True):
@@ -42,6 +43,8 @@ def become(other: Becomes) -> NoReturn:
     """Go on as the other program. Raises MinipaasError when that one cannot be started."""
     for descriptor in other.descriptors:
         os.set_inheritable(descriptor, True)
+    if watchdog_interval(other.environment) is not None:
+        notify("WATCHDOG=1")  # the next sign of life comes when the other program runs
     sys.stdout.flush()
     sys.stderr.flush()
     program.leave()

@@ -40,8 +40,9 @@ def watchdog_interval(environ: Mapping[str, str]) -> float | None:
 
 
 async def watch(interval: float, alive: Callable[[], Awaitable[object]], tell: Callable[[], None]) -> None:
-    """Every `interval` seconds, `tell` if `alive` returned before the next is due. A box that is stuck says nothing,
-    and is started again."""
+    """`tell` at once, as the program that this process was before may have told long ago; then every `interval`
+    seconds, if `alive` returned before the next is due. A box that is stuck says nothing, and is started again."""
+    tell()
     told = False
     while True:
         await asyncio.sleep(interval)

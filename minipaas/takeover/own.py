@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
 from minipaas import program
@@ -30,6 +29,7 @@ from minipaas.takeover.handover import Handover
 from minipaas.takeover.inheritance import Role
 from minipaas.takeover.installed import Installed, installed
 from minipaas.takeover.life import Life
+from minipaas.takeover.listeners import Held
 from minipaas.takeover.origins import Origins, refuse_below
 from minipaas.takeover.parcel import Parcel
 from minipaas.takeover.record import Kind, Record, State, Story
@@ -55,11 +55,15 @@ class Own:
 
     # -- over the life of the process --------------------------------------------------------------------------------
 
-    def recover(self) -> Becomes | None:
+    def recover(self, environment: Mapping[str, str], held: Iterable[Held]) -> Becomes | None:
         """Before a start that no predecessor watches: what the last hand-over has left is put right; and which program
-        this process has to become, if another one. Raises MinipaasError."""
+        this process has to become, if another one, with the environment and the sockets that it was itself started
+        with. Raises MinipaasError."""
         before = recover(self.story, self._here, self._registry)
-        return Becomes((str(before.executable), *sys.argv[1:]), dict(os.environ), ()) if before is not None else None
+        if before is None:
+            return None
+        sockets = tuple(one.sock.fileno() for one in held)
+        return Becomes((str(before.executable), *sys.argv[1:]), dict(environment), sockets)
 
     def begin(self, life: Life) -> None:
         """This process lives."""

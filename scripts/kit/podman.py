@@ -42,15 +42,9 @@ class PodmanError(Exception):
 
 def containers_conf(directory: Path) -> str:
     """A containers.conf for this host, restricted or not."""
-    lines = ["[containers]"]
-    if not _capable(CAP_SYS_RESOURCE):
-        # Podman asks for more than the process itself may have, and the container would not start.
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-        processes = 32768 if processes == resource.RLIM_INFINITY else min(processes, 32768)
-        lines.append(f'default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]')
+    lines = limits_conf()
     lines += ["[engine]", 'events_logger = "file"', f'tmp_dir = "{directory}/tmp"', 'lock_type = "file"']
-    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+    if v1_cgroups():
         lines.append('runtime = "runc"')  # crun refuses hybrid cgroups
     if not Path("/run/systemd/system").exists():
         lines.append('cgroup_manager = "cgroupfs"')
@@ -62,6 +56,23 @@ def containers_conf(directory: Path) -> str:
         f'default_subnet_pools = [{{"base" = "10.{corner}.0.0/16", "size" = 24}}]',
     ]
     return "\n".join(lines) + "\n"
+
+
+def limits_conf() -> list[str]:
+    """The part of it that lets containers start where this process may have less than Podman asks for."""
+    lines = ["[containers]"]
+    if not _capable(CAP_SYS_RESOURCE):
+        # Podman asks for more than the process itself may have, and the container would not start.
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        processes = 32768 if processes == resource.RLIM_INFINITY else min(processes, 32768)
+        lines.append(f'default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]')
+    return lines
+
+
+def v1_cgroups() -> bool:
+    """Whether this host's cgroups are those of version 1, or both (cgroups(7))."""
+    return not Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 
 def _capable(bit: int) -> bool:

@@ -20,6 +20,7 @@ PACKAGES = {
     "bookworm": (*PODMAN, "netavark", "aardvark-dns", "iptables"),
     "trixie": (*PODMAN, "netavark", "aardvark-dns", "nftables"),
 }
+SYSTEMD = ("systemd", "systemd-sysv", "dbus")
 MAKE_SECONDS = 900.0
 
 
@@ -32,15 +33,18 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minipaas-tests/roots"
 
 
-def root(suite: str, *, podman: bool = False) -> Path:
-    """The root file system of a Debian release, bare or with its Podman; made by mmdebstrap when it is not there."""
-    name = f"{suite}-podman" if podman else suite
+def root(suite: str, *, podman: bool = False, systemd: bool = False) -> Path:
+    """The root file system of a Debian release, bare or with its Podman, or with that and systemd to boot it; made by
+    mmdebstrap when it is not there."""
+    podman = podman or systemd
+    packages = (*(PACKAGES[suite] if podman else ()), *(SYSTEMD if systemd else ()))
+    name = f"{suite}-systemd" if systemd else f"{suite}-podman" if podman else suite
     place = cache() / name
     place.parent.mkdir(parents=True, exist_ok=True)
     with (cache() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
-            _make(suite, PACKAGES[suite] if podman else (), place)
+            _make(suite, packages, place)
     return place
 
 

@@ -8,10 +8,16 @@ import socket
 import ssl
 import threading
 from types import TracebackType
-
-from kit.box import Box
+from typing import Protocol
 
 _VERSION = re.compile(rb"version (\d+\.\d+\.\d+)")
+
+
+class Doors(Protocol):
+    """Ports of 127.0.0.1 where apps answer, plain and with TLS."""
+
+    ingress: int
+    secure: int
 
 
 class Named(http.client.HTTPSConnection):
@@ -32,7 +38,7 @@ class Load:
 
     def __init__(
         self,
-        box: Box,
+        box: Doors,
         host: str,
         *,
         path: str = "/",

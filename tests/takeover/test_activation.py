@@ -14,7 +14,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from minipaas.install.layout import Layout
+from minipaas.registry import schema
+from minipaas.takeover.record import Kind, Record, State, Story
 from tests.fakepodman.server import FakePodman
+from tests.takeover.programs import install, program
+from tests.takeover.steady import SOURCES
 
 IN_TIME = 30.0
 LAUNCH = """
@@ -30,8 +35,9 @@ os.execv(sys.argv[4], sys.argv[4:])
 class Manager:
     """What a service manager does: it holds the sockets, and starts `serve` with them."""
 
-    def __init__(self, directory: Path, podman: str) -> None:
+    def __init__(self, directory: Path, podman: str, command: tuple[str, ...] = SOURCES) -> None:
         self.directory = directory
+        self.command = command
         self.http = socket.create_server(("127.0.0.1", 0))
         self.api = socket.create_server(("127.0.0.1", 0))
         self.unix = socket.socket(socket.AF_UNIX)
@@ -44,7 +50,7 @@ class Manager:
     async def start(self) -> asyncio.subprocess.Process:
         """As sd_listen_fds(3) has it: descriptors from 3 on, and the pid of whoever they are for."""
         sockets = [sock.fileno() for sock in (self.http, self.api, self.unix)]
-        command = [sys.executable, "-m", "minipaas", "serve", "--config", str(self.config)]
+        command = [*self.command, "serve", "--config", str(self.config)]
         with (self.directory / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", LAUNCH, *map(str, sockets)),
@@ -64,9 +70,9 @@ class Manager:
 
 
 @contextlib.asynccontextmanager
-async def managed(tmp_path: Path) -> AsyncIterator[Manager]:
+async def managed(tmp_path: Path, command: tuple[str, ...] = SOURCES) -> AsyncIterator[Manager]:
     with FakePodman(tmp_path) as fake:
-        manager = Manager(tmp_path, str(fake.socket))
+        manager = Manager(tmp_path, str(fake.socket), command)
         try:
             yield manager
         finally:
@@ -104,6 +110,36 @@ async def test_requests_wait_while_serve_is_away(tmp_path: Path) -> None:
         async with asyncio.timeout(IN_TIME):
             assert await second.wait() == 0
         assert (tmp_path / "here.sock").exists(), "what the service manager made is not ours to remove"
+
+
+async def test_the_version_before_gets_them_when_a_start_goes_back_to_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "opt")
+    for version in ("1.0.0", "2.0.0"):
+        command = install(layout.home, program(tmp_path, version), version)
+    old, new = layout.versions()
+    (tmp_path / "data").mkdir()
+    Story(tmp_path / "data").begin(
+        Record(
+            kind=Kind.UPGRADE,
+            state=State.TRIAL,
+            actor="ann",
+            origin="here",
+            began=1.0,
+            trial=60.0,
+            starts=2,
+            from_program=old.name,
+            to_program=new.name,
+            from_schema=schema.VERSION,
+        )
+    )
+    async with managed(tmp_path, command) as manager, aiohttp.ClientSession() as session:
+        await manager.start()
+        assert await ask(session, manager.http, "/") == 404
+        local = aiohttp.UnixConnector(str(tmp_path / "here.sock"))
+        async with aiohttp.ClientSession("http://box", connector=local) as near, near.get("/api/v1/self") as answer:
+            seen = await answer.json()
+        assert (seen["version"], seen["last"]["state"]) == ("1.0.0", "returned")
+        assert await ask(session, manager.api, "/healthz") == 200
 
 
 async def test_as_systemd_does_it(tmp_path: Path) -> None:

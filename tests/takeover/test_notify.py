@@ -55,7 +55,7 @@ def test_the_interval_is_half_of_what_is_waited(environ: dict[str, str], seconds
     assert watchdog_interval(environ) == seconds
 
 
-async def test_a_box_that_does_not_answer_gives_no_sign() -> None:
+async def test_a_start_is_a_sign_and_a_box_that_does_not_answer_gives_none() -> None:
     states = iter(["well", "stuck", "broken", "well"])
     said: list[str] = []
     asked = asyncio.Event()
@@ -75,4 +75,4 @@ async def test_a_box_that_does_not_answer_gives_no_sign() -> None:
     async with asyncio.timeout(20):
         await asked.wait()
     watching.cancel()
-    assert said == ["well", "sign", "stuck", "broken", "well", "sign"]
+    assert said == ["sign", "well", "sign", "stuck", "broken", "well", "sign"]
