@@ -165,11 +165,11 @@ def upgrade_and_back(host: Host, built: Path, version: str) -> None:
     assert "minipaas 99.0.1 serves" in said
     children = host.sh(f"cat /proc/{host.service()['MainPID']}/task/*/children").out.split()
     assert children, "the new version serves beside the one that systemd knows"
-    wait_for("the new version is confirmed, and alone", host.came_to("done"))
+    wait_for("the new version is confirmed, and alone", host.came_to("done"), every=0.5)
     assert "/versions/99.0.1-" in host.program()
     said = host.sh("minipaas rollback --self --yes").out
     assert f"minipaas {version} serves" in said
-    wait_for("the old version is alone again", host.came_to("done"))
+    wait_for("the old version is alone again", host.came_to("done"), every=0.5)
     assert host.program() == before
     time.sleep(max(0.0, WATCHDOG + 2 - (time.monotonic() - began)))
 
@@ -177,7 +177,7 @@ def upgrade_and_back(host: Host, built: Path, version: str) -> None:
 def bad_version(host: Host, built: Path) -> None:
     """It dies twice on trial."""
     host.sh(f"minipaas upgrade {host.bundle(built / 'program', lambda made: wrapped(made, DIES))}")
-    wait_for("the version before is back", host.came_to("returned"))
+    wait_for("the version before is back", host.came_to("returned"), every=0.5)
     assert "it was killed by signal 9" in host.sh("minipaas upgrade --status").out
 
 
@@ -186,7 +186,7 @@ def killed_on_trial(host: Host, built: Path) -> None:
     version = host.sh("minipaas --version").out.split()[1]
     host.write("/etc/minipaas/config.toml", SETTINGS.format(trial="5m"))
     host.sh("minipaas reload")
-    wait_for("the configuration is the new one", host.came_to("done"))
+    wait_for("the configuration is the new one", host.came_to("done"), every=0.5)
     host.sh(f"minipaas upgrade {host.bundle(built / 'program')}")
     for number, expected in enumerate(("99.0.3", version), 1):
         pid = host.service()["MainPID"]
@@ -196,7 +196,7 @@ def killed_on_trial(host: Host, built: Path) -> None:
             seen = host.service()
             return seen["ActiveState"] == "active" and seen["MainPID"] not in ("0", pid)
 
-        wait_for("systemd has started it again", again)
+        wait_for("systemd has started it again", again, every=0.5)
         assert host.service()["NRestarts"] == str(number)
         assert f"minipaas {expected} serves" in host.sh("minipaas upgrade --status").out
     assert f"went back to {version}: it did not last 300 s, 2 times" in host.sh("minipaas upgrade --status").out

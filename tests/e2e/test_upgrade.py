@@ -180,12 +180,12 @@ def test_the_built_program_upgrades_itself_and_goes_back(
         assert f"minipaas {NEWER} serves" in said
         assert "✓ hand the box over" in said
         assert "on trial" in said
-        wait_for("the new version is confirmed, and alone", here.state("done"))
+        wait_for("the new version is confirmed, and alone", here.state("done"), every=0.5)
         assert box.api("/box")["version"] == here.current == NEWER
 
         said = typed(HANDBOOK, "upgrade-back")
         assert f"minipaas {here.version} serves" in said
-        wait_for("the old version is alone again", here.state("done"))
+        wait_for("the old version is alone again", here.state("done"), every=0.5)
         assert box.api("/box")["version"] == here.version
     assert load.failures == []
     assert load.count > 100
@@ -243,7 +243,7 @@ def test_a_version_that_dies_twice_on_trial(
     done = box.cli("upgrade", here.bundle(lambda made: wrapped(made, DIES)))
     assert "minipaas 99.0.1 serves" in done.out
     assert f"if it crashes twice before, {here.version} comes back by itself" in done.out
-    wait_for("the version before is back", here.state("returned"))
+    wait_for("the version before is back", here.state("returned"), every=0.5)
     said = here.status()
     assert f"minipaas {here.version} serves" in said
     assert f"went back to {here.version}: it was killed by signal 9" in said
