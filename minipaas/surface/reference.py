@@ -123,6 +123,8 @@ def _collect(kind: type, into: dict[str, type]) -> None:
             pending += info.types
         elif isinstance(info, msgspec.inspect.VarTupleType):
             pending.append(info.item_type)
+        elif isinstance(info, msgspec.inspect.DictType):
+            pending.append(info.value_type)
 
 
 def _fields(kind: type) -> str:

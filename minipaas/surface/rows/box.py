@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minipaas.surface import wire, wire_self
+from minipaas.surface import wire, wire_self, wire_traefik
 from minipaas.surface.access import Access
 from minipaas.surface.call import Query
 from minipaas.surface.handlers import (
@@ -11,6 +11,7 @@ from minipaas.surface.handlers import (
     certificates,
     changes,
     metrics,
+    outer,
     own,
     page_links,
     tokens,
@@ -109,6 +110,21 @@ ROWS: tuple[Row, ...] = (
         summary="The root certificate of this box's own CA, in PEM, for clients to trust.",
         response="application/x-x509-ca-cert",
         errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/ingress/routes",
+        access=Access.OPEN,
+        handler=outer.traefik,
+        summary="The routes of this box as dynamic configuration of Traefik, for its HTTP provider.",
+        query=(
+            Query(
+                name="server",
+                summary="Where Traefik reaches the apps of this box, if not where this API is asked.",
+                pattern=r"https?://[A-Za-z0-9.:\[\]_-]{1,255}",
+            ),
+        ),
+        response=wire_traefik.TraefikConfiguration,
     ),
     Row(
         method="GET",

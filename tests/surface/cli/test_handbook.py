@@ -69,11 +69,18 @@ def test_every_configuration_can_be_copied():
 
 def test_prometheus_is_sent_where_the_api_listens():
     """Its defaults fill in the rest: http, and /metrics."""
-    (told,) = re.findall(r"```yaml\n(.*?)```", BOOK, re.DOTALL)
+    (told,) = (one for one in re.findall(r"```yaml\n(.*?)```", BOOK, re.DOTALL) if "scrape_configs" in one)
     (job,) = yaml.safe_load(told)["scrape_configs"]
     assert job["static_configs"] == [{"targets": list(Config().api.listen)}]
     assert set(job) == {"job_name", "static_configs"}
     assert any(row.path == "/metrics" and row.access is Access.OPEN for row in TABLE)
+
+
+def test_traefik_asks_where_the_api_answers():
+    (told,) = (one for one in re.findall(r"```yaml\n(.*?)```", BOOK, re.DOTALL) if "providers" in one)
+    address, slash, path = yaml.safe_load(told)["providers"]["http"]["endpoint"].removeprefix("http://").partition("/")
+    assert address in Config().api.listen
+    assert slash + path in [row.path for row in TABLE if row.method == "GET"]
 
 
 def test_every_metric_that_is_named_is_exposed():
