@@ -35,6 +35,8 @@ MEMBERS: Final = 20_000
 TOPS: Final = 200
 """Files and directories asked for one by one."""
 VARIABLES: Final = 500
+CAPSULE: Final = 16 * 1024**2
+"""Of what is told of one scene; more than all of the above together."""
 AUDIT_ROWS: Final = 100
 AUDIT_SPAN: Final = 3600.0
 FIGURES: Final = 60

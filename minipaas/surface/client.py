@@ -17,7 +17,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -125,6 +125,22 @@ class Box:
             wire.request(method, target, None if body is None else data, headers)
             response = wire.getresponse()
             return self._checked(response)
+
+    def download(self, path: str, out: BinaryIO, progress: Callable[[int, int], None] | None = None) -> int:
+        """GET a file of any size into `out`; its size. `progress` hears the bytes so far, and how many there are.
+        Raises what the box said, Unreachable also when the file is not whole."""
+        with self._connection(self.limits.stall) as wire:
+            wire.request("GET", _target(path, None), headers=self.headers)
+            response = wire.getresponse()
+            if response.status != 200:
+                self._checked(response)
+            size = 0
+            while piece := response.read(self.limits.piece):
+                out.write(piece)
+                size += len(piece)
+                if progress is not None:
+                    progress(size, response.length + size if response.length is not None else size)
+            return size
 
     def root(self) -> bytes:
         """The root certificate of the box's CA, PEM."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from minipaas.certs.keeper import Keeper
@@ -59,6 +60,8 @@ class ControlPort(Protocol):
     def telemetry(self) -> Telemetry: ...
     @property
     def reopening(self) -> Reopening: ...
+    @property
+    def data(self) -> Path: ...
     @property
     def shelf(self) -> Shelf: ...
     @property

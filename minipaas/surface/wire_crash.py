@@ -41,3 +41,11 @@ class CrashRemoved(Struct, frozen=True, kw_only=True):
     """What was let go."""
 
     capsules: int
+
+
+class CrashKey(Struct, frozen=True, kw_only=True):
+    """The key with which the box signs what it exports."""
+
+    key_id: str
+    public: str
+    """PEM."""

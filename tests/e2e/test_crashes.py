@@ -188,6 +188,16 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
     assert "core files: /tmp/core" in shown
     told = box.cli("crashes").out
     assert "failed its health check" in told
+    # One file, for any machine.
+    key = box.directory / "box.pub"
+    key.write_text(box.cli("crash", "key").out)
+    file = box.directory / "falls.crash"
+    box.cli("crash", "export", falls["id"], "-o", file)
+    alone = box.program.run("crash", "show", file, "--key", key, MINIPAAS_HOST="unix:///nowhere")
+    assert "ended by SIGSEGV" in alone.out
+    file.write_bytes(file.read_bytes().replace(b"one step too far", b"one step too few"))
+    assert box.cli("crash", "show", file, check=False).code == 3
+
     # Into the scene: its files, its environment, its image; nothing of the world.
     assert box.cli("crash", "open", falls["id"], "--", "cat", "/tmp/last").out == "one step too far\n"
     inside = box.cli("crash", "open", falls["group"], "--", "sh", "-c", "env; ls -l /tmp; ls /sys/class/net; id -u").out

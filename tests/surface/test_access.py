@@ -90,6 +90,7 @@ ADVERTISED = {
     ("GET", "/api/v1/crashes/{crash}"): Access.READ,
     ("GET", "/api/v1/crashes/{crash}/log"): Access.READ,
     ("GET", "/api/v1/crashes/{crash}/files"): Access.ADMIN,
+    ("GET", "/api/v1/crashes/{crash}/export"): Access.ADMIN,
     ("GET", "/api/v1/crashes/{crash}/open"): Access.ENTER,
     ("DELETE", "/api/v1/crashes/{crash}"): Access.ADMIN,
     ("GET", "/api/v1/apps/{app}/files"): Access.ENTER,

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
+from minipaas.author.files import replacing
 from minipaas.model.capsule import Alive, Capsule, FileChange, Touched
 from minipaas.model.errors import Invalid
+from minipaas.model.typed import to_json
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.enter import at_terminal, conduct, visit_options
 from minipaas.surface.cli.options import box_options, sure, to_option
 from minipaas.surface.cli.show import Cell, ago, clean, on_terminal, paint, print_json, print_table, span, stamp
 from minipaas.surface.client import Box, segment
 from minipaas.surface.wire_access import RunCommand
-from minipaas.surface.wire_crash import Crash, Crashes, CrashGroup, CrashRemoved
+from minipaas.surface.wire_crash import Crash, Crashes, CrashGroup, CrashKey, CrashRemoved
 
+ENDING = ".crash"
 _SHOWN = 12
 """Changed files, checks, processes and requests that are shown before `--all`."""
 _MARKS = {Touched.ADDED: "A", Touched.MODIFIED: "M", Touched.REMOVED: "D"}
@@ -55,9 +60,21 @@ def crash() -> None:
 @click.argument("id")
 @click.option("--all", "everything", is_flag=True, help="Nothing shortened.")
 @click.option("--log", "only_log", is_flag=True, help="Only the kept end of its log.")
+@click.option("--key", type=click.Path(path_type=Path), help="Of a file: believe only the box with this public key.")
 @box_options
-def show(id: str, everything: bool, only_log: bool, to: str | None, as_json: bool) -> None:  # noqa: A002
-    """Why an instance ended, and everything that was kept about it."""
+def show(
+    id: str,  # noqa: A002
+    everything: bool,
+    only_log: bool,
+    key: Path | None,
+    to: str | None,
+    as_json: bool,
+) -> None:
+    """Why an instance ended, and everything that was kept about it. ID may be a file of `crash export`, on any machine:
+    its signature is checked, and no box is asked."""
+    if id.endswith(ENDING):
+        _show_file(Path(id), key, everything, only_log, as_json)
+        return
     box = Box.at(to)
     if only_log:
         print(clean(box.raw("GET", f"/crashes/{segment(id)}/log").decode(errors="replace")), end="")
@@ -68,6 +85,51 @@ def show(id: str, everything: bool, only_log: bool, to: str | None, as_json: boo
         return
     found = box.understand(answer, Crash)
     print_capsule(found.capsule, found.group, None if everything else _SHOWN)
+
+
+def _show_file(path: Path, key: Path | None, everything: bool, only_log: bool, as_json: bool) -> None:
+    from minipaas.bundle.keys import PublicKey
+    from minipaas.control.exported import read
+
+    found = read(path, PublicKey.load(key) if key is not None else None)
+    if as_json:
+        print_json(to_json(found))
+    elif only_log:
+        print(clean(found.log), end="")
+    else:
+        print_capsule(found.capsule, None, None if everything else _SHOWN)
+        known = "that you believe" if key is not None else "that calls itself"
+        print(f"signed by the box {known} {found.key_id[:16]}")
+
+
+@crash.command("export")
+@click.argument("id")
+@click.option("-o", "file", type=click.Path(path_type=Path, dir_okay=False), help="Default: ID.crash")
+@to_option
+def export(id: str, file: Path | None, to: str | None) -> None:  # noqa: A002
+    """Write a scene into one file, signed by the box. On any machine `minipaas crash show FILE` looks into it, and tar
+    takes it apart. It may hold secrets: whatever the instance has written is in it."""
+    box = Box.at(to)
+    file = file or Path(f"{id}{ENDING}")
+    if not file.name.endswith(ENDING):
+        raise Invalid(f"cannot write {file}: its name must end in {ENDING}", code="crash.name")
+    with replacing(file) as out, download_bar() as progress:
+        size = box.download(f"/crashes/{segment(id)}/export", out, progress)
+    print(f"{file}: {human_bytes(size)}. Look into it anywhere: minipaas crash show {file}")
+
+
+@crash.command("key")
+@box_options
+def key(to: str | None, as_json: bool) -> None:
+    """The public key with which the box signs the scenes that it exports, to believe no other: crash show --key."""
+    box = Box.at(to)
+    answer = box.raw("GET", "/crash-key")
+    if as_json:
+        print_json(answer)
+        return
+    found = box.understand(answer, CrashKey)
+    print(found.public, end="")
+    print(f"box {found.key_id[:16]}", file=sys.stderr)
 
 
 @crash.command("open")
@@ -107,6 +169,19 @@ def remove(id: str, yes: bool, to: str | None, as_json: bool) -> None:  # noqa: 
         return
     count = box.understand(answer, CrashRemoved).capsules
     print(f"let go: {count} scene{'' if count == 1 else 's'}")
+
+
+@contextmanager
+def download_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal; nothing elsewhere."""
+    if not on_terminal() or not sys.stdout.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    with Progress(TextColumn("receiving"), BarColumn(), DownloadColumn(True), transient=True) as bar:
+        task = bar.add_task("receive", total=None)
+        yield lambda got, whole: bar.update(task, completed=got, total=whole)
 
 
 def print_capsule(one: Capsule, group: CrashGroup | None, most: int | None) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import shutil
 import time
+from pathlib import Path
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
-from minipaas.forensics.shelf import FILES, LOG
-from minipaas.model.capsule import CapsuleGroup
+from minipaas.control import exported
+from minipaas.forensics.shelf import CAPSULE, FILES, LOG
+from minipaas.model.capsule import Capsule, CapsuleGroup
 from minipaas.model.errors import Missing
 from minipaas.surface.call import Call
-from minipaas.surface.wire_crash import Crash, Crashes, CrashGroup, CrashRemoved
+from minipaas.surface.wire_crash import Crash, Crashes, CrashGroup, CrashKey, CrashRemoved
 
 
 async def listing(call: Call) -> Crashes:
@@ -34,6 +39,49 @@ async def log(call: Call) -> web.FileResponse:
 async def files(call: Call) -> web.FileResponse:
     """What it has written."""
     return await _part(call, FILES, "application/zstd", "tar.zst")
+
+
+async def export(call: Call) -> web.FileResponse:
+    """All of it as one file, signed by this box."""
+    shelf, control = call.control.shelf, call.control
+
+    def work() -> tuple[Capsule, Path]:
+        group, capsule = shelf.find(_name(call))
+        parts = {name: shelf.file(group, capsule.id, name) for name in (CAPSULE, LOG, FILES)}
+        place = shelf.stage(f"export-{secrets.token_hex(8)}")
+        with (place / capsule.id).open("xb") as out:
+            there = {name: path for name, path in parts.items() if path.exists()}
+            exported.export(capsule, there, exported.box_key(control.data), out)
+        return capsule, place / capsule.id
+
+    capsule, path = await asyncio.to_thread(work)
+    response = _Once(path, headers=_named(capsule, exported.MEDIA_TYPE, exported.ENDING.removeprefix(".")))
+    await call.registry.audit(
+        actor=call.caller.actor,
+        action="crash.export",
+        subject=f"{capsule.app}/{capsule.service} {capsule.id}",
+        origin=call.caller.origin,
+        result="ok",
+        now=time.time(),
+        app=capsule.app,
+    )
+    return response
+
+
+async def key(call: Call) -> CrashKey:
+    """The key with which this box signs what it exports."""
+    signing = await asyncio.to_thread(exported.box_key, call.control.data)
+    return CrashKey(key_id=signing.key_id, public=signing.public.pem().decode())
+
+
+class _Once(web.FileResponse):
+    """A file that is gone when it was sent, or could not be."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        try:
+            return await super().prepare(request)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, Path(self._path).parent, ignore_errors=True)
 
 
 async def remove(call: Call) -> CrashRemoved:
@@ -63,13 +111,17 @@ async def _part(call: Call, part: str, media_type: str, ending: str) -> web.File
             hint=f"see: minipaas crash show {capsule.id}",
             code="crash.no_files",
         )
+    return web.FileResponse(path, headers=_named(capsule, media_type, ending))
+
+
+def _named(capsule: Capsule, media_type: str, ending: str) -> dict[str, str]:
+    """Headers of a download."""
     name = f"{capsule.app}-{capsule.service}-{capsule.id}.{ending}"
-    headers = {
+    return {
         "Content-Type": media_type,
         "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "no-store",
     }
-    return web.FileResponse(path, headers=headers)
 
 
 def _name(call: Call) -> str:

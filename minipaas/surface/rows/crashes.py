@@ -47,6 +47,23 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         method="GET",
+        path=f"{V1}/crashes/{{crash}}/export",
+        access=Access.ADMIN,
+        handler=crashes.export,
+        summary="All of a scene as one file, signed by this box.",
+        response="application/vnd.minipaas.crash.v1+tar",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/crash-key",
+        access=Access.OPEN,
+        handler=crashes.key,
+        summary="The key with which this box signs the scenes that it exports.",
+        response=wire_crash.CrashKey,
+    ),
+    Row(
+        method="GET",
         path=f"{V1}/crashes/{{crash}}/open",
         access=Access.ENTER,
         handler=commands.reopen,
