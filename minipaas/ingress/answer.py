@@ -24,11 +24,13 @@ _CODED = b"Transfer-Encoding: chunked\r\n"
 class Answer:
     """One head. `length`: bytes, CHUNKED or UNTIL_CLOSE; what it says for a GET, whatever the method was."""
 
-    __slots__ = ("_lines", "kept", "length", "raw", "reusable", "status", "upgrade")
+    __slots__ = ("_lines", "bodyless", "kept", "length", "raw", "reusable", "status", "upgrade")
 
     def __init__(self, raw: bytes, status: int, lines: bytes, length: int, reusable: bool, upgrade: bytes) -> None:
         self.raw = raw
         self.status = status
+        self.bodyless = status < 200 or status in (204, 304)
+        """Has no body whatever its fields say (RFC 9112, section 6.3)."""
         self.length = length
         self.reusable = reusable
         """The instance keeps the connection open after it."""
@@ -38,11 +40,6 @@ class Answer:
         """The head for a client whose connection stays; a body without an end gets one by chunks."""
         if self.kept == raw:
             self.kept = raw
-
-    @property
-    def bodyless(self) -> bool:
-        """Has no body whatever its fields say (RFC 9112, section 6.3)."""
-        return self.status < 200 or self.status in (204, 304)
 
     def closing(self, old: bool) -> bytes:
         """The head for a client whose connection ends with this answer; `old` is HTTP/1.0, which knows no chunks."""
