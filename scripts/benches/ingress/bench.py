@@ -28,14 +28,14 @@ SPARE = 2000
 
 
 def add_arguments(parser: argparse._ArgumentGroup) -> None:
-    parser.add_argument("--quick", action="store_true", help="one round of one second each")
+    parser.add_argument("--quick", action="store_true", help="one second each, and one round without --runs")
     parser.add_argument("--case", action="append", choices=CASES, help="only this case; may be given again")
     parser.add_argument("--peer", action="append", choices=STARTERS, help="only beside this one; may be given again")
 
 
 def bench_ingress(asked: argparse.Namespace) -> bool:
     """Measure and print; whether all that must be reached is."""
-    rounds, seconds = (1, 1.0) if asked.quick else (asked.runs or ROUNDS, SECONDS)
+    rounds, seconds = (asked.runs or 1, 1.0) if asked.quick else (asked.runs or ROUNDS, SECONDS)
     chosen = {name: CASES[name] for name in asked.case or CASES}
     others = [name for name in STARTERS if name in (asked.peer or STARTERS)]
     directory = Path(tempfile.mkdtemp(prefix="minipaas-bench-"))

@@ -237,11 +237,15 @@ static void run(int port, double seconds, int count, double rate, char **request
 }
 
 static void hold(int port, int count, char *request) {
-    Connection *all = connections_of(count, port, &request, 1);
-    for (int i = 0; i < count; i++) {
-        fcntl(all[i].fd, F_SETFL, 0);
-        ask(&all[i], 0);
-        while (!take(&all[i])) continue;
+    for (int done = 0; done < count; done += 100) {
+        int some = count - done < 100 ? count - done : 100;
+        Connection *all = connections_of(some, port, &request, 1);
+        for (int i = 0; i < some; i++) ask(&all[i], 0);
+        for (int i = 0; i < some; i++) {
+            fcntl(all[i].fd, F_SETFL, 0);
+            while (!take(&all[i])) continue;
+        }
+        free(all); /* and not the sockets */
     }
     printf("{\"connections\": %d}\n", count);
     fflush(stdout);
