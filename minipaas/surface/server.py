@@ -16,6 +16,7 @@ from aiohttp import web
 
 from minipaas.model.config import is_loopback
 from minipaas.model.errors import Refused
+from minipaas.surface import kept_sessions
 from minipaas.surface.call import Context
 from minipaas.surface.continuing import expect
 from minipaas.surface.dispatch import door, endpoint, harden
@@ -23,6 +24,7 @@ from minipaas.surface.limits import LIMITS, Limits
 from minipaas.surface.listen import BACKLOG, tcp_socket, unix_socket
 from minipaas.surface.news import News
 from minipaas.surface.ports import ControlPort
+from minipaas.surface.sessions import Sessions
 from minipaas.surface.table import TABLE
 from minipaas.surface.websocket import leave
 from minipaas.takeover.own import Own
@@ -57,6 +59,8 @@ class Surface:
         self._control: ControlPort | None = None
         self._socket_path: Path | None = None
         self._sockets: list[socket.socket] = []
+        self._sessions: tuple[Path, Sessions] | None = None
+        """Who is signed in, and the directory where that is kept for the next one."""
         self.addresses: tuple[tuple[str, int], ...] = ()
         """Where TCP is bound, port 0 resolved."""
 
@@ -107,6 +111,8 @@ class Surface:
         self._news = News(control.registry, lambda: control.observed, self._limits)
         hosts = {address for address, _ in (*listen, *self.addresses)} | set(control.config.api.names)
         context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts), own)
+        context.sessions.restore(await asyncio.to_thread(kept_sessions.take, socket_path.parent))
+        self._sessions = (socket_path.parent, context.sessions)
         self._runner = web.AppRunner(
             application(context),
             access_log=None,
@@ -133,6 +139,10 @@ class Surface:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self._sessions is not None:
+            directory, sessions = self._sessions
+            await asyncio.to_thread(kept_sessions.put, directory, sessions.all())
+            self._sessions = None
         for one in self._sockets:
             one.close()
         if self._socket_path is not None:

@@ -2,8 +2,8 @@
 
 What always holds: a session's id is 256 random bits that only its browser knows (kept here as SHA-256), it counts from
 the address it was opened at and from no other, ends after `limits.session_idle` seconds without a click and after
-`limits.session_life` in any case, and at once when its token is revoked; nothing is kept over a restart, and nothing
-here can grow without bound (OWASP ASVS 5.0, V7).
+`limits.session_life` in any case, and at once when its token is revoked; links are not kept over a restart, sessions
+over a clean one (`kept_sessions`); nothing here can grow without bound (OWASP ASVS 5.0, V7).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from minipaas.model.errors import Forbidden
 from minipaas.registry.registry import Registry
@@ -36,7 +37,8 @@ class Session(Struct, frozen=True, kw_only=True):
     offer: Offer
     peer: str
     csrf: str
-    """Goes with every request that changes something; other sites' pages cannot know it."""
+    """Goes with every request that changes something; other sites' pages cannot know it. Made from the id, so that it
+    need not be written down; empty until a browser has come back with its id after a restart."""
     opened: float
     key: bytes
 
@@ -64,7 +66,7 @@ class Sessions:
             self.end(next(iter(self._sessions.values())))
         identity = secrets.token_urlsafe(32)
         now = self._clock()
-        session = Session(offer=offer, peer=peer, csrf=secrets.token_urlsafe(24), opened=now, key=_hash(identity))
+        session = Session(offer=offer, peer=peer, csrf=_csrf(identity), opened=now, key=_hash(identity))
         self._sessions[session.key] = session
         self._used[session.key] = now
         return identity, session
@@ -81,7 +83,18 @@ class Sessions:
         if click and session.key in self._sessions:
             self._used[session.key] = self._clock()
             self._sessions[session.key] = self._sessions.pop(session.key)
-        return session
+        return session if session.csrf else replace(session, csrf=_csrf(identity))
+
+    def all(self) -> tuple[tuple[Session, float], ...]:
+        """Every session, without what its browser has to bring, and when it was used last; the longest ago first."""
+        self._sweep()
+        return tuple((replace(one, csrf=""), self._used[key]) for key, one in self._sessions.items())
+
+    def restore(self, sessions: Iterable[tuple[Session, float]]) -> None:
+        """Those of the process before."""
+        for session, used in list(sessions)[-self._limits.sessions :]:
+            self._sessions[session.key] = session
+            self._used[session.key] = used
 
     def end(self, session: Session) -> None:
         """Sign a browser out."""
@@ -124,6 +137,11 @@ class Sessions:
                 code="page.link",
             )
         return found[1]
+
+
+def _csrf(identity: str) -> str:
+    """Whoever sees it cannot tell the id from it."""
+    return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=24, person=b"csrf").hexdigest()
 
 
 def _hash(secret: str) -> bytes:
