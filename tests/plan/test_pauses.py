@@ -108,3 +108,22 @@ def test_nothing_is_held_where_no_instance_is_wanted() -> None:
     world.scale("web", 0)
     world.settle()
     assert [(entry.backends, entry.held) for entry in world.routes] == [((), False)]
+
+
+def test_a_minipaas_that_is_killed_in_the_pause_takes_it_up_or_ends_it() -> None:
+    """The next process knows nothing of routes or waiting requests: after its first look nobody is turned away."""
+    straight = volume_world()
+    mark = len(straight.history)
+    deploy(straight)
+    straight.settle()
+    for cut in range(1, len(straight.history) - mark):
+        world = volume_world()
+        deploy(world)
+        left = cut
+        for plan in world.rounds():
+            world.do(plan, left if left > 0 else None)
+            if 0 < left <= len(plan.steps):
+                world.routes, world.proven, world.bare = (), set(), []
+            left = left - len(plan.steps) if left > 0 else left
+        assert world.bare == [], f"killed after step {cut}"
+        assert all(entry.backends and not entry.held for entry in world.routes)
