@@ -56,7 +56,8 @@ class Rest:
         """A round has gone well; rest if it is one that came very often of late."""
         self._change, self._failures, self.strikes, self._until = change, 0, 0, 0.0
         self._repeats = {key: one for key, one in self._repeats.items() if now - one.last < FORGET}
-        repeat = self._repeats.setdefault(plan, _Repeat(0, now))
+        # What is done for another change is not the same again: each change was asked for.
+        repeat = self._repeats.setdefault((change, plan), _Repeat(0, now))
         repeat.times, repeat.last = repeat.times + 1, now
         if repeat.times > FREE_REPEATS:
             self._until = now + min(self._most, FIRST_REST * 2.0 ** min(repeat.times - FREE_REPEATS, 10))

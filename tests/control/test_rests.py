@@ -48,6 +48,14 @@ def test_a_new_change_does_not_wait_for_the_failures_of_the_old_one() -> None:
     assert rest.failed(2, 10.0, strike=True) == 1
 
 
+def test_changes_that_come_fast_do_not_wait_for_each_other() -> None:
+    """Each of a hundred deploys ends with the same steps; it was asked for all the same."""
+    rest = Rest()
+    for change in range(100):
+        rest.succeeded(change, "switch, probe", 10.0 + change)
+        assert rest.left(change, 10.0 + change) == 0
+
+
 def test_a_success_ends_a_row_of_strikes() -> None:
     rest = Rest()
     rest.failed(1, 10.0, strike=True)
