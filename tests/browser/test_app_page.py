@@ -134,3 +134,26 @@ async def test_in_chinese(box: RunningBox, visit: Visit) -> None:
     await expect(one.page.locator("#verdict")).to_contain_text("1.0 serves.")
     await one.open("/")
     await expect(one.page.locator("h1")).to_contain_text("Everything runs.")
+
+
+async def test_why_an_instance_died_is_one_click_away(box: RunningBox, visit: Visit) -> None:
+    await box.deploy(toml())
+    (name,) = box.running()
+    box.fake.log(name, "opening the shop", "cannot find the key")
+    box.fake.write(name, "/tmp/last", b"the last order")
+    box.fake.crash(name, 139)
+    await box.until(lambda: box.control.shelf.groups("shop"))
+    stranger = await visit(box.url)
+    await stranger.open("/apps/shop")
+    assert await stranger.page.locator("#crashes").count() == 0, "what an instance wrote is not for strangers"
+    one = await operator(box, visit)
+    await one.open("/apps/shop")
+    await one.page.locator("#crashes").get_by_role("link", name="web: ended by SIGSEGV").click()
+    await expect(one.page.locator("h1")).to_contain_text("shop/web #1")
+    await expect(one.page.locator("#words")).to_contain_text("cannot find the key")
+    await expect(one.page.locator("#probes")).to_contain_text("GET /: 200")
+    await expect(one.page.locator("#circumstances")).to_contain_text("deploy")
+    assert await one.barriers() == []
+    async with one.page.expect_download() as downloading:
+        await one.page.get_by_role("link", name="All in one signed file").click()
+    assert (await downloading.value).suggested_filename.endswith(".crash")

@@ -62,6 +62,7 @@ ADVERTISED = {
     ("POST", "/api/v1/self/reload"): Access.ADMIN,
     ("POST", "/api/v1/page-links"): Access.READ,
     ("GET", "/apps/{app}/output"): Access.READ,
+    ("GET", "/crashes/{crash}"): Access.READ,
     ("GET", "/apps/{app}/rollback"): Access.DEPLOY,
     ("POST", "/apps/{app}/rollback"): Access.DEPLOY,
     ("GET", "/apps/{app}/restart"): Access.DEPLOY,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 from msgspec import Struct
 
@@ -58,6 +60,7 @@ async def app(call: Call) -> web.Response:
         releases=releases[:RELEASES_SHOWN],
         back=any(not one.serving and not one.retired and one.outcome == "done" for one in releases),
         events=(await events_of(call, name, EVENTS_SHOWN)).events,
+        crashes=await asyncio.to_thread(call.control.shelf.groups, name) if call.caller.sees_logs else (),
         bar=spark.bar,
         every=60,
     )

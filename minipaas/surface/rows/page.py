@@ -10,6 +10,7 @@ from minipaas.surface.pages.app import app as app_page
 from minipaas.surface.pages.assets import static
 from minipaas.surface.pages.audit import audit as audit_page
 from minipaas.surface.pages.box import box as box_page
+from minipaas.surface.pages.crash import crash as crash_page
 from minipaas.surface.pages.diff import diff as diff_page
 from minipaas.surface.pages.events import events as events_page
 from minipaas.surface.pages.output import output
@@ -49,6 +50,15 @@ ROWS: tuple[Row, ...] = (
         access=Access.OPEN,
         handler=events_page,
         summary="What happened to an app, on the page.",
+        response="text/html",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path="/crashes/{crash}",
+        access=Access.READ,
+        handler=crash_page,
+        summary="The scene of a failed instance, on the page.",
         response="text/html",
         errors=(404,),
     ),
