@@ -77,7 +77,8 @@ http {{
     proxy_set_header Connection $upgrading;
     proxy_request_buffering off;
     proxy_max_temp_file_size 0;
-    # Larger than its defaults, which cost it 38 % of its speed with large answers.
+    # Larger than its defaults, which cost it a third of its speed with large answers and half with uploads.
+    client_body_buffer_size 128k;
     proxy_buffer_size 64k;
     proxy_buffers 8 64k;
     proxy_busy_buffers_size 128k;
