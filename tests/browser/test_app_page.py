@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.async_api import expect
+import asyncio
+
+from playwright.async_api import Route, expect
 
 from tests.boxes import RunningBox, toml
 from tests.browser.fixtures import Visit
@@ -82,8 +84,19 @@ async def test_what_a_removal_takes_follows_what_is_chosen(box: RunningBox, visi
     await expect(dialog.get_by_label("delete it for good")).to_be_focused()
     await expect(dialog.get_by_label("delete it for good")).to_be_checked()
     await expect(name).to_have_value("sho")
+    answered = asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await one.page.route("**/apps/shop/remove?*", slowly)
     await dialog.get_by_label("keep it").check()
+    await name.fill("shop")
+    answered.set()
     await expect(dialog.locator(".plan")).not_to_contain_text("delete volume")
+    await expect(name).to_have_value("shop")
+    await expect(name).to_be_focused()
     assert await one.barriers() == []
 
 
