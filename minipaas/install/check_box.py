@@ -54,6 +54,13 @@ def box(facts: Facts) -> Finding | None:
     return ok("box", says)
 
 
+def upgrade(facts: Facts) -> Finding | None:
+    """The last one stayed. Who began it may have left before it was gone back from."""
+    if facts.box is None or not facts.box.returned:
+        return None
+    return warn("upgrade", facts.box.returned, "minipaas upgrade --status; a newer bundle that is better ends this")
+
+
 def trust(facts: Facts) -> Finding | None:
     """It believes somebody."""
     if facts.box is None:
@@ -130,4 +137,4 @@ def _restart(facts: Facts) -> str:
             return "stop minipaas serve and start it again; apps keep running"
 
 
-CHECKS = (configuration, program, service_files, box, trust, certificates, registry_copy)
+CHECKS = (configuration, program, service_files, box, upgrade, trust, certificates, registry_copy)

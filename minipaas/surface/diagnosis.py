@@ -176,6 +176,7 @@ def box(data: Path, config: Config) -> BoxFacts:
     from minipaas.surface.client import Box, Limits
     from minipaas.surface.connection import SOCKET_NAME, Address
     from minipaas.surface.wire import BoxView, Certificates
+    from minipaas.surface.wire_self import SelfView
 
     ways = [Address("unix", str(data / SOCKET_NAME))]
     for listen in config.api.listen:
@@ -190,6 +191,9 @@ def box(data: Path, config: Config) -> BoxFacts:
             tls: Any = None
             with contextlib.suppress(Missing):  # one that runs an older version
                 tls = asked.get("/certificates", Certificates)
+            own: Any = None
+            with contextlib.suppress(Missing):
+                own = asked.get("/self", SelfView).last
         except MinipaasError as error:
             failure = failure or error
             continue
@@ -206,5 +210,10 @@ def box(data: Path, config: Config) -> BoxFacts:
             floor=view.clock.floor,
             certificates=len(tls.certificates) if tls is not None and tls.authority is not None else None,
             certificate_troubles=tls.trouble if tls is not None else (),
+            returned=(
+                f"{own.kind} to {own.to_version} went back to {own.from_version}: {own.reason}"
+                if own is not None and own.state == "returned"
+                else ""
+            ),
         )
     raise failure or Unreachable("cannot reach the box")

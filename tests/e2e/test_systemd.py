@@ -178,7 +178,10 @@ def bad_version(host: Host, built: Path) -> None:
     """It dies twice on trial."""
     host.sh(f"minipaas upgrade {host.bundle(built / 'program', lambda made: wrapped(made, DIES))}")
     wait_for("the version before is back", host.came_to("returned"), every=0.5)
-    assert "it was killed by signal 9" in host.sh("minipaas upgrade --status").out
+    for command in ("minipaas upgrade --status", "minipaas doctor"):
+        said = host.sh(command, check=False).out
+        assert "went back to" in said
+        assert "it was killed by signal 9" in said
 
 
 def killed_on_trial(host: Host, built: Path) -> None:

@@ -240,14 +240,15 @@ def test_a_version_that_dies_twice_on_trial(
     here = host(trial="60s")
     here.begin(hello())
     box, before, pid = here.box, lives(podman), here.box.pid
-    done = box.cli("upgrade", here.bundle(lambda made: wrapped(made, DIES)))
+    done = box.cli("upgrade", "--wait", here.bundle(lambda made: wrapped(made, DIES)), check=False)
     assert "minipaas 99.0.1 serves" in done.out
     assert f"if it crashes twice before, {here.version} comes back by itself" in done.out
-    wait_for("the version before is back", here.state("returned"), every=0.5)
+    assert "  the new version is about to die of a broken heart" in done.out, "its last words"
+    assert (done.code, "cannot upgrade: it was killed by signal 9" in done.err) == (1, True), done
+    assert f"minipaas {here.version} serves again; see: minipaas upgrade --status" in done.err
     said = here.status()
     assert f"minipaas {here.version} serves" in said
     assert f"went back to {here.version}: it was killed by signal 9" in said
-    assert "about to die of a broken heart" in said, "its last words"
     assert here.current == here.version
     refused = box.cli("rollback", "--self", "--yes", check=False)
     assert (refused.code, "there is no minipaas before this one" in refused.err) == (4, True), "never to the bad one"

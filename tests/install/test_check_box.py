@@ -73,6 +73,16 @@ def test_another_version_runs(tmp_path: Path) -> None:
     assert told.mend == "systemctl restart minipaas"
 
 
+def test_an_upgrade_that_was_gone_back_from(tmp_path: Path) -> None:
+    assert check_box.upgrade(installed(tmp_path, box=box())) is None
+    found = check_box.upgrade(
+        installed(tmp_path / "other", box=box(returned="upgrade to 2.0 went back to 1.0: it died"))
+    )
+    assert found is not None
+    assert (found.level, found.says) == (Level.WARN, "upgrade to 2.0 went back to 1.0: it died")
+    assert found.mend.startswith("minipaas upgrade --status")
+
+
 def test_nobody_is_believed(tmp_path: Path) -> None:
     told = check_box.trust(facts(tmp_path, box=box(root_version=None)))
     assert told is not None

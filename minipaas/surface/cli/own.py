@@ -25,9 +25,10 @@ PATIENCE = 300.0
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--wait", is_flag=True, help="Until its trial is over; exit code 1 when it was gone back from.")
 @click.option("--status", is_flag=True, help="How the last upgrade, return or reload went; nothing is begun.")
 @box_options
-def upgrade(file: Path | None, status: bool, to: str | None, as_json: bool) -> None:
+def upgrade(file: Path | None, wait: bool, status: bool, to: str | None, as_json: bool) -> None:
     """Upgrade minipaas on a box from a signed bundle of itself, without losing a request.
 
     FILE is made by `minipaas bundle self`. The box verifies it like any bundle, puts the new program beside the present
@@ -51,7 +52,7 @@ def upgrade(file: Path | None, status: bool, to: str | None, as_json: bool) -> N
             media_type=MEDIA_TYPE,
             progress=progress,
         )
-    _watch(box, begun, as_json, began)
+    _watch(box, begun, as_json, began, wait=wait)
 
 
 @click.command()
@@ -77,9 +78,9 @@ def go_back(to: str | None, yes: bool, lose: bool, as_json: bool) -> None:
     _watch(box, begun, as_json, began)
 
 
-def _watch(box: Box, begun: HandoverView, as_json: bool, began: float) -> None:
-    """Until the hand-over has ended; raises why it failed."""
-    shown = 0
+def _watch(box: Box, begun: HandoverView, as_json: bool, began: float, *, wait: bool = False) -> None:
+    """Until the hand-over has ended, or with `wait` the trial behind it too; raises why it failed."""
+    shown, on_trial = 0, False
     heard = time.monotonic()
     while True:
         try:
@@ -99,7 +100,12 @@ def _watch(box: Box, begun: HandoverView, as_json: bool, began: float) -> None:
             if not as_json:
                 print(_line(step), flush=True)
         shown = len(ended)
-        if last.state is not State.WORKING:
+        if last.state is State.TRIAL and wait:
+            heard = time.monotonic()
+            if not on_trial and not as_json:
+                _conclude(last, as_json, heard - began)
+            on_trial = True
+        elif last.state is not State.WORKING:
             break
         if time.monotonic() - heard > PATIENCE:
             raise MinipaasError(
@@ -126,7 +132,8 @@ def _conclude(last: HandoverView, as_json: bool, took: float) -> None:
         raise MinipaasError(message, hint=hint, code="self.returned" if returned else "self.failed")
     if as_json:
         return
-    print(paint(f"minipaas {last.to_version} serves", "green") + f"  {span(took)}")
+    word = "serves" if last.kind is Kind.RELOAD or last.state is State.TRIAL else "serves, and is confirmed"
+    print(paint(f"minipaas {last.to_version} {word}", "green") + f"  {span(took)}")
     if last.state is State.TRIAL and last.trial_until is not None:
         print(
             f"  on trial until {stamp(last.trial_until)}: if it crashes twice before, {last.from_version} comes back by"
