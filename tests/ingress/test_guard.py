@@ -204,6 +204,35 @@ async def test_what_comes_of_a_body_meanwhile_arrives_whole(quick: Town) -> None
     await first
 
 
+async def test_a_body_that_waited_goes_over_a_kept_connection_too(quick: Town) -> None:
+    (gate,) = await gates(quick)
+    quick.route("*", gate, max_in_flight=1, queue=5, queue_timeout=30.0)
+    gate.open_gate.set()
+    for _ in range(2):
+        await ask(quick)
+    gate.open_gate.clear()
+    first = asyncio.create_task(ask(quick))
+    await until(lambda: gate.at_once == 1)
+    body = bytes(range(256)) * 4096
+    upload = asyncio.create_task(
+        ask(quick, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    )
+    await until(lambda: waiting(quick) == 1)
+    gate.open_gate.set()
+    assert {status(await first), status(await upload)} == {200}
+    assert gate.connections == 1
+
+
+async def test_the_next_goes_on_when_one_is_answered_and_not_later() -> None:
+    async with Town(Ingress(Limits(tick=3600.0))) as town:
+        (gate,) = await gates(town)
+        town.route("*", gate, max_in_flight=1, queue=5, queue_timeout=30.0)
+        asked = [asyncio.create_task(ask(town)) for _ in range(3)]
+        await until(lambda: waiting(town) == 2)
+        gate.open_gate.set()
+        assert {status(answer) for answer in await asyncio.gather(*asked)} == {200}
+
+
 async def test_one_client_cannot_take_all(quick: Town) -> None:
     (gate,) = await gates(quick)
     quick.route("*", gate, max_per_client=2)
