@@ -42,6 +42,7 @@ from minipaas.takeover.inheritance import Inheritance, Role
 from minipaas.takeover.listeners import STREAMS, Listeners, StreamDoors
 from minipaas.takeover.main_life import MainLife
 from minipaas.takeover.own import Own
+from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("minipaas")
@@ -163,8 +164,9 @@ async def box(
         await distribution.start()
         stack.push_async_callback(distribution.close)
         certificates = await _certificates(config, data, registry)
-        telemetry = Telemetry(data)
+        telemetry, logs = Telemetry(data), Logs(data, config.logs)
         stack.push_async_callback(telemetry.close)
+        stack.push_async_callback(logs.close)
         if ingress is None:
             ingress = Ingress()
             stack.push_async_callback(ingress.close, DRAIN)
@@ -179,6 +181,7 @@ async def box(
             config=config,
             data=data,
             telemetry=telemetry,
+            logs=logs,
             certificates=certificates,
             on_look=Watch(telemetry),
         )

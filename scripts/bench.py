@@ -9,6 +9,9 @@ start    `version`, `status` and `serve` (empty, and with 50 apps), from the sta
 page     the status page with 200 apps: first paint in Chromium, sizes, and what one open page costs `serve`
 ingress  the data path beside nginx, HAProxy, Caddy and an aiohttp proxy: requests a second, latency, CPU and memory,
          with small and large answers, uploads, TLS, WebSockets, idle and new connections, 200 routes
+logs     what apps write: CPU of a line into the searchable store, a search in 10 million lines, disk, memory of `serve`
+         with 50 instances followed, the p99 of the ingress while a service floods
+counting 20 services write 100,000 numbered lines each while `serve` is killed ten times: which are missing or double
 size     what the binary weighs, and what each part of it costs: bytes, import time, resident memory
 """
 
@@ -21,6 +24,7 @@ import sys
 from benches.deploy import bench_deploy
 from benches.idle import bench_idle
 from benches.ingress.bench import add_arguments, bench_ingress
+from benches.logs import bench_counting, bench_logs
 from benches.page import bench_page
 from benches.rows import show
 from benches.size import bench_size
@@ -34,6 +38,8 @@ BENCHES = {
     "start": (bench_start, 5),
     "size": (bench_size, 5),
     "page": (bench_page, 7),
+    "logs": (bench_logs, 3),
+    "counting": (bench_counting, 1),
 }
 
 
@@ -51,7 +57,7 @@ def main() -> int:
         if asked.what == "ingress":
             return 0 if bench_ingress(asked) else 1
         bench, runs = BENCHES[asked.what]
-        rows = bench(asked.runs or runs)
+        rows = bench_logs(asked.runs or runs, quick=asked.quick) if asked.what == "logs" else bench(asked.runs or runs)
     except (BoxError, PodmanError, OSError, subprocess.SubprocessError) as error:
         print(f"cannot measure: {error}", file=sys.stderr)
         return 1

@@ -9,12 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from msgspec import Struct
-
 from minipaas.bundle.receive import BlobSink
 from minipaas.bundle.verify import Verdict
 from minipaas.certs.keeper import Keeper
 from minipaas.control.execute import Executor, ImageSource
+from minipaas.control.following import Following
 from minipaas.control.foresight import volumes_of
 from minipaas.control.garbage import Garbage
 from minipaas.control.held import HeldBundles, Hold
@@ -30,11 +29,12 @@ from minipaas.forensics.shelf import Shelf
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.change import Change
 from minipaas.model.config import Config
-from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
+from minipaas.model.errors import MinipaasError, Missing, Refused
 from minipaas.model.observed import Observed
 from minipaas.process import give_back
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
+from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -42,14 +42,6 @@ log = logging.getLogger(__name__)
 COLLECT_EVERY = 3600.0
 """Seconds between garbage collections that nothing else has asked for."""
 FOLLOW_RETRY = 10.0
-MAX_LOG_LINES = 2000
-
-
-class LogLine(Struct, frozen=True):
-    """A line of an instance's log."""
-
-    instance: str
-    text: str
 
 
 class Control:
@@ -66,6 +58,7 @@ class Control:
         config: Config,
         data: Path,
         telemetry: Telemetry,
+        logs: Logs,
         certificates: Keeper | None = None,
         on_look: Looked | None = None,
     ) -> None:
@@ -77,6 +70,7 @@ class Control:
         self.config = config
         self.data = data
         self.telemetry = telemetry
+        self.logs = logs
         self.certificates = certificates
         """None while nothing here speaks TLS."""
         self.shelf = Shelf(data, per_app=int(config.crashes.per_app), total=int(config.crashes.total))
@@ -84,6 +78,7 @@ class Control:
         executor = Executor(registry, engine, ingress, images, self._scenes)
         self._reconciler = Reconciler(registry, engine, ingress, executor, self._scenes, on_look)
         self._sampler = Sampler(engine, telemetry, lambda: self.observed)
+        self._following = Following(engine, logs, lambda: self.observed)
         self._intake = Intake(registry, blobs, config.limits, engine.info.platform, Openings(ingress, config))
         self.held = HeldBundles(
             self._intake,
@@ -133,6 +128,7 @@ class Control:
                 group.create_task(self._collect_garbage(), name="garbage")
                 group.create_task(self._follow_changes(), name="changes")
                 group.create_task(self._sampler.run(), name="samples")
+                group.create_task(self._following.run(), name="following")
                 group.create_task(self.held.run(), name="held bundles")
                 group.create_task(self.reopening.clear(), name="scenes left open")
         finally:
@@ -257,19 +253,6 @@ class Control:
         await self.registry.audit(
             actor=actor, action="reload", subject="certificates", origin=origin, result=result, now=time.time()
         )
-
-    async def log_tail(self, app: str, service: str | None, lines: int) -> list[LogLine]:
-        """The last lines of every instance of an app or of one service, dead ones included, oldest container first."""
-        instances = [one for one in self.observed.of(app) if service is None or one.service == service]
-        if not instances:
-            what = app if service is None else f"{app}/{service}"
-            raise Missing(f"cannot read logs: there is no instance of {what}", hint=f"see: minipaas status {app}")
-        found: list[LogLine] = []
-        for one in sorted(instances, key=lambda one: (one.service, one.slot, one.generation)):
-            with contextlib.suppress(EngineError):
-                tail = await self.engine.log_tail(one.id, min(lines, MAX_LOG_LINES))
-                found += [LogLine(one.name.removeprefix("minipaas-"), line) for line in tail]
-        return found
 
     async def _audit_refusal(
         self, actor: str, action: str, subject: str, origin: str, error: MinipaasError, app: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from minipaas.engine.session import Params
 from minipaas.engine.shapes import (
     Created,
     InspectedContainer,
+    InspectedLog,
     ListedContainer,
     ListedImage,
     ListedVolume,
@@ -83,6 +84,8 @@ class Engine:
         """Of the containers that ran at the last look, by id."""
         self._endings: dict[tuple[str, int], Ending] = {}
         self._init = info.init
+        self.before_removal: Callable[[str], Awaitable[None]] | None = None
+        """Told of every container before it is removed; must not fail."""
 
     @classmethod
     async def connect(cls, socket: str, *, data: Path, box: str, on_news: Callable[[], None]) -> Engine:
@@ -165,6 +168,14 @@ class Engine:
             most=limits.MAX_LOG_ANSWER,
         )
         return text_lines(data)[-lines:]
+
+    async def log_path(self, container: str) -> str | None:
+        """The file that conmon writes the container's output to, as Podman's host sees it; None: there is none.
+        Raises EngineError."""
+        inspected = await self._calls.get(
+            f"find the log of {self._name(container)}", f"containers/{container}/json", InspectedLog
+        )
+        return inspected.host_config.log_config.path or None
 
     def _with_health(self, instance: Instance) -> Instance:
         if not instance.running:
@@ -313,6 +324,8 @@ class Engine:
 
     async def remove(self, container: str, name: str) -> None:
         """Delete a container, its anonymous volumes and its scratch; fine when it is gone. Named volumes stay."""
+        if self.before_removal is not None:
+            await self.before_removal(container)
         await self._delete(container, name)
         try:
             await self._calls.run(f"remove {name}", lambda: self._scratch.remove(name), limits.REMOVE, slow=True)

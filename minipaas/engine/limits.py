@@ -46,8 +46,9 @@ PROBES_PAST: Final = 64
 """...and of so many that have ended."""
 
 # What containers get.
-LOG_SIZE: Final = 10 * 1024**2
-"""A container's log file; conmon starts anew when it is full."""
+LOG_SIZE: Final = 32 * 1024**2
+"""A container's log file; conmon starts anew when it is full. What minipaas has not read by then is lost, so it is what
+a service can write while minipaas is not running."""
 RUN_TMPFS: Final = "64m"
 NOFILE: Final = 65536
 NPROC: Final = 32768

@@ -57,6 +57,20 @@ class Named(Struct, frozen=True):
     name: str
 
 
+class LogConfig(Struct, frozen=True):
+    path: str = field(name="Path", default="")
+
+
+class HostConfig(Struct, frozen=True):
+    log_config: LogConfig = field(name="LogConfig", default_factory=LogConfig)
+
+
+class InspectedLog(Struct, frozen=True):
+    """`GET containers/ID/json`, where its log is."""
+
+    host_config: HostConfig = field(name="HostConfig", default_factory=HostConfig)
+
+
 class ListedVolume(Struct, frozen=True):
     name: str = field(name="Name")
 

@@ -105,6 +105,18 @@ class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Releases of an app whose images stay on this box; at least the current one and the way back."""
 
 
+class LogsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[logs]`: what is kept of what apps write."""
+
+    quota: Size = Size(256 * 1024**2)
+    """Disk for the lines of one app; the oldest make way."""
+    keep: Duration = Duration(30 * 86400)
+    """Older lines are deleted."""
+    rate: Size = Size(1024**2)
+    """What an instance may write a second, on average over half a minute; what is beyond is dropped and counted. 0: as
+    much as it likes."""
+
+
 class UpgradeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[upgrade]`: how one process of minipaas hands the box over to the next."""
 
@@ -155,6 +167,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: TlsConfig | None = None
     podman: PodmanConfig = PodmanConfig()
     limits: LimitsConfig = LimitsConfig()
+    logs: LogsConfig = LogsConfig()
     upgrade: UpgradeConfig = UpgradeConfig()
     access: AccessConfig = AccessConfig()
     crashes: CrashesConfig = CrashesConfig()
@@ -189,6 +202,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("upgrade.ready and upgrade.trial must be above 0, upgrade.drain not below")
         if min(self.crashes.per_app, self.crashes.total) < 0:
             raise ValueError("crashes.per_app and crashes.total must not be below 0")
+        if self.logs.quota < 4 * 1024**2 or self.logs.keep < 60 or self.logs.rate < 0:
+            raise ValueError("logs.quota must be at least 4MiB, logs.keep at least 1m")
         if min(self.limits.upload, self.limits.silence) <= 0 or self.limits.bundle <= 0:
             raise ValueError("limits.bundle, limits.upload and limits.silence must be above 0")
         access = self.access

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -23,6 +23,8 @@ from minipaas.surface.client import API, Box
 from minipaas.surface.connection import reachable_path, tls_context, unreachable
 from minipaas.surface.wire import Problem
 from minipaas.surface.wire_access import WINDOW, Ended, Notice, Opened, Place, Taken
+
+T = TypeVar("T")
 
 PING = 5.0
 """Seconds between two signs of life."""
@@ -132,6 +134,21 @@ class Channel:
             self._ahead -= told.bytes
             if self._ahead <= WINDOW // 2:
                 self._room.set()
+
+    async def hear(self, kind: type[T]) -> T:
+        """The next message of JSON, where only these come. Raises as `receive` does."""
+        try:
+            message = await self._socket.receive(timeout=self._box.limits.silence)
+        except TimeoutError:
+            raise self._lost() from None
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise self._lost()
+        expected: Any = kind | Failed
+        told = self._box.understand(message.data.encode(), expected)
+        if isinstance(told, Failed):
+            raise raised(told.error)
+        found: T = told
+        return found
 
     async def _ping(self) -> None:
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from minipaas.model.config import Config
 from minipaas.model.observed import Observed
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
+from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.telemetry import Telemetry
 
 
@@ -34,15 +35,6 @@ class EnginePort(Protocol):
 
     @property
     def info(self) -> EngineInfo: ...
-
-
-class LogLine(Protocol):
-    """One line of an instance."""
-
-    @property
-    def instance(self) -> str: ...
-    @property
-    def text(self) -> str: ...
 
 
 class ControlPort(Protocol):
@@ -64,6 +56,8 @@ class ControlPort(Protocol):
     def data(self) -> Path: ...
     @property
     def shelf(self) -> Shelf: ...
+    @property
+    def logs(self) -> Logs: ...
     @property
     def certificates(self) -> Keeper | None: ...
     @property
@@ -90,4 +84,3 @@ class ControlPort(Protocol):
     async def scale(self, app: str, service: str, replicas: int | None, *, actor: str, origin: str) -> Change: ...
     async def add_root(self, root: bytes, *, actor: str, origin: str) -> int: ...
     async def reload_certificates(self, *, actor: str, origin: str) -> None: ...
-    async def log_tail(self, app: str, service: str | None, lines: int) -> Sequence[LogLine]: ...

@@ -6,10 +6,10 @@ that changes something is not open, no two rows share method and path; else the 
 
 from __future__ import annotations
 
-from minipaas.surface.rows import access, apps, box, bundles, crashes, page
+from minipaas.surface.rows import access, apps, box, bundles, crashes, logs, page
 from minipaas.surface.rows.row import Row
 
-TABLE: tuple[Row, ...] = (*bundles.ROWS, *apps.ROWS, *access.ROWS, *crashes.ROWS, *box.ROWS, *page.ROWS)
+TABLE: tuple[Row, ...] = (*bundles.ROWS, *apps.ROWS, *logs.ROWS, *access.ROWS, *crashes.ROWS, *box.ROWS, *page.ROWS)
 
 if len({(row.method, row.path) for row in TABLE}) != len(TABLE):
     raise TypeError("two rows of the table share method and path")

@@ -293,12 +293,26 @@ class LogLine(Struct, frozen=True, kw_only=True):
 
     instance: str
     text: str
+    """Bytes that are no UTF-8 are written `\\xff`."""
+    id: str = ""
+    """Names this line for ever, and begins with its time in nanoseconds."""
+    time: float = 0.0
+    service: str = ""
+    stream: str = "stdout"
+    """`stdout` or `stderr`; `minipaas`: a remark on lines that are missing here."""
+    level: str | None = None
+    """How bad it is, when the line says so."""
+    release: str = ""
+    version: str | None = None
+    """Of the release; None when this box no longer knows it."""
 
 
 class Logs(Struct, frozen=True, kw_only=True):
-    """The last lines of an app's instances."""
+    """Lines of an app's instances in the order of time."""
 
     lines: tuple[LogLine, ...]
+    more: bool = False
+    """There may be older ones that fit."""
 
 
 class RootView(Struct, frozen=True, kw_only=True):

@@ -45,3 +45,44 @@ HOUR: Final = 3600
 SPARK_POINTS: Final = 60
 RECENT: Final = 6
 """Samples that the latencies of now are taken from."""
+
+# Logs. Bytes and seconds.
+LOG_BLOCK: Final = 128 * 1024
+"""What is compressed and found as one."""
+LOG_LINE: Final = 1024**2
+"""A longer line becomes several."""
+LOG_AGE: Final = 600.0
+"""What has been written is stored after so long at the latest; until then Podman's file keeps it."""
+LOG_BATCH: Final = 16
+"""Blocks in one transaction."""
+LOG_BACKLOG: Final = 8 * 1024**2
+"""How far an instance that writes faster than it may can be behind; the rest is dropped and counted."""
+LOG_BURST: Final = 32
+"""Seconds at its rate that an instance may write at once."""
+LOG_LOOK: Final = 0.25
+"""Between two looks at the files, while nobody waits; conmon must not fill more than one file meanwhile."""
+LOG_LOOK_LIVE: Final = 0.1
+"""While somebody follows, or an instance writes much."""
+LOG_WRITERS: Final = 16
+"""Segments that are open for writing at once."""
+LOG_SEGMENTS: Final = 8
+"""An app's quota is kept in so many pieces; the oldest is given up whole."""
+LOG_GONE: Final = 256
+"""Containers of an app that have gone and are looked for by those who follow it."""
+LOG_POSITIONS: Final = 1000
+"""Containers of an app whose place is known in a new segment; the latest."""
+LOG_SEGMENT_LEAST: Final = 512 * 1024
+LOG_PRUNE: Final = 60.0
+"""Between two looks at what is too old or too much."""
+LOG_LOW_DISK: Final = 64 * 1024**2
+"""With less room than this, the oldest lines of all apps make way."""
+LOG_PREFIX: Final = 3
+"""A shorter beginning of a word is not looked up in the index: too many words begin like that."""
+LOG_FOUND_BYTES: Final = 4 * 1024**2
+"""Text in one answer."""
+LOG_SEARCH: Final = 20.0
+"""The longest search."""
+LOG_CLOSE: Final = 5.0
+"""For storing what is left when the box stops; what is not stored by then is read from Podman's files again."""
+LOG_MUCH: Final = 256 * 1024
+"""A round that has stored so much is soon followed by another."""

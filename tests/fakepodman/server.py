@@ -51,7 +51,7 @@ class FakePodman:
         """By `METHOD template`: fake.calls["POST containers/create"]."""
         self.bodies: list[tuple[str, Any]] = []
         """(`METHOD template`, decoded JSON) of every call that had one, in order."""
-        self.world = World()
+        self.world = World(Path(self.socket).with_suffix(".logs"))
         self.refusals: list[Refusal] = []
         self.pulls: dict[str, str] = {}
         """What a pull gives: (a part of) the reference -> image id. Others are really pulled from that registry."""
@@ -206,7 +206,9 @@ class FakePodman:
 
     def log(self, key: str, *lines: str, stream: int = 1) -> None:
         """Lines that the container writes; 1 stdout, 2 stderr."""
-        self.world.find(key).logs.extend((stream, line) for line in lines)
+        container = self.world.find(key)
+        for line in lines:
+            container.write(stream, line)
 
     def write(self, key: str, path: str, data: bytes) -> None:
         """A file that the container writes, into its own layer or its scratch."""

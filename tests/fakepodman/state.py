@@ -126,6 +126,8 @@ class Container:
     files: dict[str, bytes] = field(default_factory=dict)
     """What it has written into its own layer."""
     removed: list[str] = field(default_factory=list)
+    log_file: Path = Path("/dev/null")
+    """What conmon would write."""
     using: Use = field(default_factory=Use)
     listener: Listener | None = None
     life: asyncio.Task[None] | None = None
@@ -145,6 +147,14 @@ class Container:
     @property
     def running(self) -> bool:
         return self.state in ("running", "stopping")
+
+    def write(self, stream: int, line: str) -> None:
+        """A line of its output."""
+        self.logs.append((stream, line))
+        now = time.time_ns()
+        stamp = datetime.fromtimestamp(now // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        with self.log_file.open("ab") as file:
+            file.write(f"{stamp}.{now % 10**9:09d}+00:00 {'stdout' if stream == 1 else 'stderr'} F {line}\n".encode())
 
     def hold_ports(self, *, free_choice: bool = False) -> None:
         """Keep the host ports (with `free_choice` only those to be chosen) while nothing listens. Raises OSError when
@@ -232,6 +242,7 @@ class Container:
             },
             "Image": self.image.id,
             "Name": self.name,
+            "HostConfig": {"LogConfig": {"Type": "k8s-file", "Path": str(self.log_file), "Size": "0B"}},
             "Config": {"Labels": self.labels, "Env": [f"{k}={v}" for k, v in (self.body.get("env") or {}).items()]},
             "Mounts": [
                 {"Type": "volume", "Name": one["Name"], "Destination": one["Dest"]}

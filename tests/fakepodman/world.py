@@ -27,8 +27,10 @@ class Fault(Exception):
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, logs: Path) -> None:
+        """`logs`: where containers' log files are."""
         self.state = State()
+        self._logs = logs
         self.rules: list[Rule] = []
         self.watchers: set[asyncio.Queue[dict[str, Any]]] = set()
 
@@ -94,6 +96,9 @@ class World:
         if elsewhere := self.behaviour_of(container).elsewhere:
             for port in ports:
                 port.host_port, port.elsewhere = elsewhere, True
+        self._logs.mkdir(exist_ok=True)
+        container.log_file = self._logs / f"{container.id}.log"
+        container.log_file.touch()
         container.hold_ports(free_choice=True)
         self.state.containers[container.id] = container
         self.tell_of(container, "create")
@@ -117,7 +122,7 @@ class World:
         container.exit_code, container.oom = 0, False
         container.ended = asyncio.Event()
         for line in behaviour.output:
-            container.logs.append((2, line[1:]) if line.startswith("!") else (1, line))
+            container.write(*((2, line[1:]) if line.startswith("!") else (1, line)))
         container.listener = Listener(behaviour, _identity(container))
         container.life = asyncio.create_task(self._live(container), name=container.name)
         self.tell_of(container, "init")
@@ -185,6 +190,7 @@ class World:
             await self.end(container, 137)
         container.free_ports()
         self.state.containers.pop(container.id, None)
+        container.log_file.unlink(missing_ok=True)
         self.tell_of(container, "remove")
 
     # --- images

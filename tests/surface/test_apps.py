@@ -138,16 +138,6 @@ async def test_removing_keeps_volumes_unless_told(box: SmallBox, query: str, pur
     assert body["version"] is None
 
 
-async def test_logs_of_one_service(box: SmallBox) -> None:
-    box.control.observed = Observed(boot="b", instances=(instance(),))
-    async with await box.remote("read") as session:
-        async with session.get("/api/v1/apps/shop/logs?service=web&tail=3") as response:
-            assert [line["text"] for line in (await response.json())["lines"]] == ["line 0", "line 1", "line 2"]
-        for query in ("?tail=0", "?tail=2001", "?service=../x"):
-            async with session.get(f"/api/v1/apps/shop/logs{query}") as response:
-                assert response.status == 400
-
-
 async def test_facts_of_the_box(box: SmallBox) -> None:
     await serve(box.registry, release(1))
     box.control.observed = Observed(boot="b", instances=(instance(),))

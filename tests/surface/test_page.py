@@ -159,19 +159,6 @@ async def test_a_change_under_way_is_shown_step_by_step(box: SmallBox) -> None:
     assert "It has never served" in page.text
 
 
-async def test_what_instances_wrote_is_for_those_who_may_read_it(box: SmallBox) -> None:
-    await serve(box.registry, release(1))
-    box.control.observed = Observed(boot="b", instances=(instance(release=release(1).digest),))
-    assert "/apps/shop/output" not in " ".join((await fetch(box, "/apps/shop")).links)
-    assert "/apps/shop/output?service=web" in (await fetch(box, "/apps/shop", role="read")).links
-    page = await fetch(box, "/apps/shop/output?service=web", role="read")
-    assert "line 59" in page.text
-    async with await box.remote("read") as session:
-        for path in ("/apps/none/output", "/apps/shop/output?service=%3Cb%3E"):
-            async with session.get(path) as response:
-                assert response.status == 404
-
-
 async def test_what_happened_is_told_page_by_page(box: SmallBox) -> None:
     for number in range(1, 41):
         await serve(box.registry, release(number), number * 100.0)

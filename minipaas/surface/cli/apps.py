@@ -1,4 +1,4 @@
-"""`status`, `rollback`, `remove`, `changes`, `logs`: what an operator asks about apps and does to them."""
+"""`status`, `rollback`, `remove`, `changes`: what an operator asks about apps and does to them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import click
 from minipaas.model.errors import Invalid
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.follow import conclude, follow, line_of
-from minipaas.surface.cli.options import app_and_service, box_options, dry_run_option, json_option, sure
+from minipaas.surface.cli.options import box_options, dry_run_option, json_option, sure
 from minipaas.surface.cli.outlook import ask, show
 from minipaas.surface.cli.show import (
     Cell,
     ago,
     clean,
-    colourful,
     paint,
     print_json,
     print_json_line,
@@ -31,7 +30,6 @@ from minipaas.surface.wire import (
     Changes,
     ChangeView,
     InstanceView,
-    Logs,
     Releases,
     RollbackRequest,
 )
@@ -289,30 +287,3 @@ def _print_change(detail: ChangeDetail) -> None:
         print(clean(detail.change.reason).rstrip())
     for url in detail.urls:
         print(f"  {url}")
-
-
-_PREFIXES = ("cyan", "magenta", "yellow", "blue", "green")
-
-
-@click.command()
-@click.argument("name", metavar="APP[/SERVICE]")
-@click.option("-n", "lines", type=click.IntRange(1, 2000), default=100, show_default=True, help="Lines an instance.")
-@box_options
-def logs(name: str, lines: int, to: str | None, as_json: bool) -> None:
-    """The last lines that the instances of an app wrote."""
-    app, service = app_and_service(name)
-    query = {"service": service, "tail": lines}
-    box = Box.at(to)
-    answer = box.raw("GET", f"/apps/{segment(app)}/logs", query=query)
-    if as_json:
-        print_json(answer)
-        return
-    told = box.understand(answer, Logs).lines
-    instances = list(dict.fromkeys(line.instance for line in told))
-    width = max(map(len, instances), default=0)
-    for line in told:
-        prefix = ""
-        if len(instances) > 1:
-            colour = _PREFIXES[instances.index(line.instance) % len(_PREFIXES)] if colourful() else ""
-            prefix = paint(line.instance.ljust(width), colour) + " │ "
-        print(prefix + clean(line.text))

@@ -43,7 +43,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "diff": ("diff:diff", "What changed between two releases of an app."),
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "events": ("events:events", "What happened to an app, in one order of time."),
-        "logs": ("apps:logs", "The last lines that an app wrote."),
+        "logs": ("logs:logs", "What an app wrote: the last lines, live, and what was searched for."),
         "exec": ("enter:exec_", "Run a command in an instance."),
         "shell": ("enter:shell", "Open a shell in an instance."),
         "cp": ("copy:cp", "Copy files out of an instance, or into it."),

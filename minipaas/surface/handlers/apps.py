@@ -1,11 +1,11 @@
-"""Apps: how they are, their releases and logs; going back, and removing."""
+"""Apps: how they are, their releases; going back, and removing."""
 
 from __future__ import annotations
 
 from minipaas.model.change import AppDesired, Change
 from minipaas.surface import views
 from minipaas.surface.call import Call
-from minipaas.surface.wire import Accepted, Apps, AppView, LogLine, Logs, Releases, RollbackRequest
+from minipaas.surface.wire import Accepted, Apps, AppView, Releases, RollbackRequest
 from minipaas.surface.wire_plan import RestartRequest, ScaleRequest
 
 
@@ -62,12 +62,6 @@ async def scale(call: Call) -> Accepted:
         call.app, wanted.service, wanted.replicas, actor=caller.actor, origin=caller.origin
     )
     return await accepted(call, change)
-
-
-async def logs(call: Call) -> Logs:
-    """The last lines."""
-    lines = await call.control.log_tail(call.app, call.query["service"], call.query["tail"])
-    return Logs(lines=tuple(LogLine(instance=line.instance, text=line.text) for line in lines))
 
 
 async def accepted(call: Call, change: Change) -> Accepted:

@@ -7,7 +7,6 @@ from minipaas.surface import wire, wire_history, wire_plan
 from minipaas.surface.access import Access
 from minipaas.surface.call import PATH_PATTERNS, Query
 from minipaas.surface.handlers import apps, diffs, events, metrics, previews
-from minipaas.surface.limits import LIMITS
 from minipaas.surface.rows.row import NAME, RANGE, V1, Row, limit
 
 ROWS: tuple[Row, ...] = (
@@ -132,26 +131,6 @@ ROWS: tuple[Row, ...] = (
         ),
         response=wire_history.Events,
         errors=(404,),
-    ),
-    Row(
-        method="GET",
-        path=f"{V1}/apps/{{app}}/logs",
-        access=Access.READ,
-        handler=apps.logs,
-        summary="The last lines that the instances of an app wrote.",
-        query=(
-            Query(name="service", summary="Only this service.", pattern=NAME),
-            Query(
-                name="tail",
-                summary="Lines an instance, at most.",
-                kind=int,
-                default=100,
-                minimum=1,
-                maximum=LIMITS.log_lines,
-            ),
-        ),
-        response=wire.Logs,
-        errors=(404, 502),
     ),
     Row(
         method="GET",

@@ -13,7 +13,7 @@ from minipaas.surface.pages.box import box as box_page
 from minipaas.surface.pages.crash import crash as crash_page
 from minipaas.surface.pages.diff import diff as diff_page
 from minipaas.surface.pages.events import events as events_page
-from minipaas.surface.pages.output import output
+from minipaas.surface.pages.logs import logs as logs_page
 from minipaas.surface.pages.overview import overview
 from minipaas.surface.rows.row import Row
 
@@ -64,12 +64,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         method="GET",
-        path="/apps/{app}/output",
+        path="/apps/{app}/logs",
         access=Access.READ,
-        handler=output,
-        summary="The last lines that the instances of a service wrote, on the page.",
+        handler=logs_page,
+        summary="What an app wrote, on the page.",
         response="text/html",
-        errors=(404, 502),
+        errors=(404, 422, 504),
     ),
     Row(
         method="GET",

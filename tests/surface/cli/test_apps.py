@@ -179,26 +179,6 @@ def test_one_change_with_its_steps(box, views, minipaas):
 
 
 @pytest.mark.parametrize(
-    ("name", "query"),
-    [("shop", {"tail": "100"}), ("shop/web", {"tail": "100", "service": "web"})],
-)
-def test_logs_of_one_instance_are_its_lines(box, minipaas, name, query):
-    told = wire.Logs(
-        lines=(wire.LogLine(instance="web-1", text="hello"), wire.LogLine(instance="web-1", text="\x1b[31m"))
-    )
-    box.answers["GET /api/v1/apps/shop/logs"] = (200, told)
-    done = minipaas("logs", name)
-    assert box.seen[0].query == query
-    assert done.out == "hello\n\x1b[31m\n"
-
-
-def test_logs_of_several_instances_say_whose(box, minipaas):
-    lines = (wire.LogLine(instance="web-1", text="a"), wire.LogLine(instance="worker-1", text="b"))
-    box.answers["GET /api/v1/apps/shop/logs"] = (200, wire.Logs(lines=lines))
-    assert minipaas("logs", "shop", "-n", "3").out == "web-1    │ a\nworker-1 │ b\n"
-
-
-@pytest.mark.parametrize(
     ("before", "words"),
     [
         (0, "just now"),
