@@ -13,7 +13,7 @@ from minipaas import program
 from minipaas.model.errors import MinipaasError
 from minipaas.takeover.heir import Heir
 from minipaas.takeover.inheritance import Bequest, Role
-from minipaas.takeover.listeners import Held
+from minipaas.takeover.listeners import Listeners
 from minipaas.takeover.notify import notify, watchdog_interval
 
 
@@ -26,7 +26,7 @@ class Becomes(Struct, frozen=True):
     """They stay open; all others are closed."""
 
 
-def after(heir: Heir, command: tuple[str, ...], lock: int, held: tuple[Held, ...]) -> Becomes:
+def after(heir: Heir, command: tuple[str, ...], lock: int, listeners: Listeners) -> Becomes:
     """The program that takes the box back from the heir, which may have died."""
     heir.forget()
     if heir.process.poll() is None:
@@ -35,7 +35,7 @@ def after(heir: Heir, command: tuple[str, ...], lock: int, held: tuple[Held, ...
         ours, theirs = socket.socketpair()
         theirs.close()
         channel = ours.detach()
-    bequest = Bequest(Role.MAIN, channel, lock, held, child=heir.process.pid)
+    bequest = Bequest(Role.MAIN, channel, lock, listeners.held, child=heir.process.pid)
     return Becomes(command, bequest.environment(os.environ, manager=True), tuple(bequest.descriptors))
 
 

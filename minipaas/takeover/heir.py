@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 from minipaas.model.errors import MinipaasError
 from minipaas.process import ending_with_us
-from minipaas.takeover import limits
+from minipaas.takeover import gifts, limits
 from minipaas.takeover.channel import Channel, Failed, Message
+from minipaas.takeover.gifts import Taker
 from minipaas.takeover.inheritance import Bequest, Role
-from minipaas.takeover.listeners import Held
+from minipaas.takeover.listeners import Listeners
 
 _NOT_WHY = ("INFO ", "→ ")
 """Lines of a log that do not say what is wrong: the everyday, and what to do about it."""
@@ -25,8 +26,11 @@ _NOT_WHY = ("INFO ", "→ ")
 class Heir:
     """A child of ours. What it writes to its standard error goes to ours, and the last lines are kept."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: Channel, errors: asyncio.StreamReader) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], channel: Channel, errors: asyncio.StreamReader, gifts: Taker
+    ) -> None:
         self.process = process
+        self._gifts = gifts
         self.channel = channel
         self.last_lines: deque[str] = deque(maxlen=limits.LAST_LINES)
         self.failure: Failed | None = None
@@ -34,12 +38,14 @@ class Heir:
         self._reading = asyncio.create_task(self._pass_on(errors), name="heir: stderr")
 
     @classmethod
-    async def start(cls, command: Sequence[str], lock: int, held: tuple[Held, ...]) -> Heir:
-        """Start a program that finds what it needs. Raises MinipaasError when it cannot even be started."""
+    async def start(cls, command: Sequence[str], lock: int, listeners: Listeners) -> Heir:
+        """Start a program that finds what it needs; ports that it opens are held in `listeners` too. Raises
+        MinipaasError when it cannot even be started."""
         ours, theirs = socket.socketpair()
+        taking, giving = gifts.pair()
         errors = os.dup(2)  # under a number of its own: the child's own 2 is a pipe to us
         try:
-            bequest = Bequest(Role.HEIR, theirs.fileno(), lock, held, errors=errors)
+            bequest = Bequest(Role.HEIR, theirs.fileno(), lock, listeners.held, errors=errors, gifts=giving.fileno())
             # Not asyncio's: that one would kill the child when this process becomes another program.
             process = subprocess.Popen(  # noqa: ASYNC220
                 command,
@@ -52,6 +58,7 @@ class Heir:
             )
         except OSError as error:
             ours.close()
+            taking.close()
             raise MinipaasError(
                 f"cannot start {command[0]}: {error.strerror or error}",
                 hint="look whether that program is whole: run it by hand",
@@ -59,11 +66,12 @@ class Heir:
             ) from None
         finally:
             theirs.close()
+            giving.close()
             os.close(errors)
         reader = asyncio.StreamReader()
         pipe = process.stderr
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-        return cls(process, await Channel.over(ours), reader)
+        return cls(process, await Channel.over(ours), reader, gifts.Taker(taking, listeners))
 
     async def message(self) -> Message | None:
         """The next thing it says; None when it has ended."""
@@ -118,10 +126,12 @@ class Heir:
         self.process.kill()
         await self.wait()
         await self._gather_words()
+        self._gifts.close()
         self.channel.close()
 
     def forget(self) -> None:
         """Let it live on without us."""
+        self._gifts.close()
         self._reading.cancel()
 
     async def _gather_words(self) -> None:

@@ -14,6 +14,7 @@ from minipaas.process import end_by_itself
 from minipaas.takeover import limits
 from minipaas.takeover.channel import Beat, Channel, Confirmed, Drain, Drained, Failed, Go, Here, Ready, Routes
 from minipaas.takeover.contracts import Heart
+from minipaas.takeover.gifts import Giver
 from minipaas.takeover.inheritance import Role
 from minipaas.takeover.life import Life, first
 from minipaas.takeover.race import race
@@ -32,6 +33,8 @@ class HeirLife(Life):
         if given is None:
             raise AssertionError("an heir without a channel")
         channel = await Channel.over(given)
+        if self._inheritance.gifts is not None:
+            self._listeners.giver = Giver(self._inheritance.gifts)
         if not await self._may_take(channel):
             return
         resumed = False
@@ -102,6 +105,7 @@ class HeirLife(Life):
         if isinstance(answer, Failed):
             log.error("the box could not be given back: %s", answer.message)
             return True
+        self._listeners.close()  # main has them all, and one that it closes is to be closed
         if self._ingress is not None:
             await race(stop=self._stop.wait(), drained=self._ingress.leave(self._settings.drain))
         return False

@@ -51,6 +51,8 @@ class _Will(Struct, frozen=True):
     """For an heir: where its messages go when nobody listens to it any more."""
     streams: tuple[_Socket, ...] = ()
     """Apart from the others: a program that knows of no streams passes them over."""
+    gifts: int = -1
+    """For an heir: where main hears of ports that it opens."""
 
 
 class Inheritance(Struct):
@@ -62,6 +64,7 @@ class Inheritance(Struct):
     lock: int | None = None
     child: int = 0
     errors: int = -1
+    gifts: socket.socket | None = None
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Inheritance:
@@ -73,8 +76,10 @@ class Inheritance(Struct):
         try:
             will = msgspec.json.decode(text, type=_Will)
             channel = socket.socket(fileno=will.channel)
-            for descriptor in (will.channel, will.lock, *([will.errors] if will.errors >= 0 else [])):
+            more = [one for one in (will.errors, will.gifts) if one >= 0]
+            for descriptor in (will.channel, will.lock, *more):
                 os.set_inheritable(descriptor, False)
+            gifts = socket.socket(fileno=will.gifts) if will.gifts >= 0 else None
         except (msgspec.MsgspecError, OSError) as error:
             raise Invalid(
                 f"cannot take the box over: {VARIABLE} does not say what there is: {error}",
@@ -83,21 +88,30 @@ class Inheritance(Struct):
             ) from None
         held = tuple(adopt(one.fd, one.kind, one.wanted) for one in will.sockets)
         held += tuple(adopt_stream(one.fd, one.kind, one.wanted) for one in will.streams)
-        return cls(will.role, held, channel, will.lock, will.child, will.errors)
+        return cls(will.role, held, channel, will.lock, will.child, will.errors, gifts)
 
 
 class Bequest:
     """The same from the other side: descriptors made ready for a program that is started, or that this one becomes."""
 
     def __init__(
-        self, role: Role, channel: int, lock: int, held: tuple[Held, ...], *, child: int = 0, errors: int = -1
+        self,
+        role: Role,
+        channel: int,
+        lock: int,
+        held: tuple[Held, ...],
+        *,
+        child: int = 0,
+        errors: int = -1,
+        gifts: int = -1,
     ) -> None:
         every = tuple(_Socket(one.kind, one.wanted, one.sock.fileno()) for one in held)
         sockets = tuple(one for one in every if one.kind not in STREAMS)
         streams = tuple(one for one in every if one.kind in STREAMS)
-        will = _Will(role, channel, lock, sockets, child, errors, streams)
+        will = _Will(role, channel, lock, sockets, child, errors, streams, gifts)
         self.text = msgspec.json.encode(will).decode()
-        self.descriptors = [channel, lock, *([errors] if errors >= 0 else []), *(one.fd for one in every)]
+        more = [one for one in (errors, gifts) if one >= 0]
+        self.descriptors = [channel, lock, *more, *(one.fd for one in every)]
 
     def environment(self, environ: MutableMapping[str, str], *, manager: bool) -> dict[str, str]:
         """The environment of the other program; `manager`: it speaks for this process to the service manager."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -24,6 +25,13 @@ STREAMS = ("tcp", "udp")
 _FIRST = 3
 """The first descriptor that a service manager passes (SD_LISTEN_FDS_START)."""
 _MOST = 64
+
+
+class Giver(Protocol):
+    """Tells another process, which holds these sockets too."""
+
+    def opened(self, one: Held) -> None: ...
+    def closed(self, one: Held) -> None: ...
 
 
 class Held(Struct, frozen=True):
@@ -42,6 +50,8 @@ class Listeners:
     def __init__(self, held: Iterable[Held] = ()) -> None:
         self._held = list(held)
         self._used: set[int] = set()
+        self.giver: Giver | None = None
+        """Who is to hear of ports of apps that are opened and closed."""
 
     @property
     def held(self) -> tuple[Held, ...]:
@@ -72,6 +82,8 @@ class Listeners:
                 return one
         made = Held(kind, wanted, bind(wanted))
         self._held.append(made)
+        if self.giver is not None and kind in STREAMS:
+            self.giver.opened(made)
         return made
 
     def keep_used(self, kinds: Sequence[str] = KINDS) -> None:
@@ -85,9 +97,25 @@ class Listeners:
         """Close what was bound for a port, on every address but those wanted for."""
         for one in self._held:
             if one.kind == kind and one.wanted not in but and one.wanted.rpartition(":")[2] == str(port):
-                self._used.discard(one.sock.fileno())
-                one.sock.close()
-        self._held = [one for one in self._held if one.sock.fileno() >= 0]
+                if self.giver is not None:
+                    self.giver.closed(one)
+                self._close(one)
+
+    def add(self, one: Held) -> None:
+        """A socket that another process has bound; it takes the place of one for the same."""
+        self.drop(one.kind, one.wanted)
+        self._held.append(one)
+
+    def drop(self, kind: str, wanted: str) -> None:
+        """Close what was bound for that."""
+        for one in self._held:
+            if (one.kind, one.wanted) == (kind, wanted):
+                self._close(one)
+
+    def _close(self, one: Held) -> None:
+        self._used.discard(one.sock.fileno())
+        one.sock.close()
+        self._held = [other for other in self._held if other is not one]
 
     def close(self) -> None:
         """Stop listening, unless somebody else holds them too."""

@@ -117,7 +117,7 @@ class MainLife(Life):
         heir: Heir | None = None
         try:
             with wish.step("start the new process"):
-                heir = await Heir.start((*wish.command, *self._arguments), self._lock, self._listeners.held)
+                heir = await Heir.start((*wish.command, *self._arguments), self._lock, self._listeners)
                 which, _ = await race(stop=self._stop.wait(), here=heir.expect(Here, limits.START))
             if which == "here":
                 return heir
@@ -182,7 +182,7 @@ class MainLife(Life):
                 self._heard = time.monotonic()
                 confirmed = confirmed or isinstance(message, Confirmed)
                 self._do_for(heir, message)
-            return after(heir, (*wish.command, *self._arguments), self._lock, self._listeners.held)
+            return after(heir, (*wish.command, *self._arguments), self._lock, self._listeners)
         finally:
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
@@ -214,7 +214,7 @@ class MainLife(Life):
         heir: Heir | None = None
         try:
             wish.started()
-            heir = await Heir.start((*wish.command, *self._arguments), self._lock, self._listeners.held)
+            heir = await Heir.start((*wish.command, *self._arguments), self._lock, self._listeners)
             which, _ = await race(stop=self._stop.wait(), ready=self._let_take(heir))
             if which == "ready":
                 return heir

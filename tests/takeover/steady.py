@@ -129,11 +129,17 @@ class Served:
         except TimeoutError:
             raise AssertionError(f"waited in vain for {look}; serve said:\n{self.log.read_text()}") from None
 
-    async def deploy(self, version: str = "1.0", extra: str = "") -> None:
+    async def deploy(self, version: str = "1.0", extra: str = "", sequence: int = 1) -> None:
         """A small routed app, until it serves; `extra`: more of its app.toml."""
         await self.api("POST", "/api/v1/trust", default_trust()[1])
+        text = toml(version=version, extra=extra)
         path = make_bundle(
-            self.directory, version=version, app_toml=toml(version=version, extra=extra), services=("web",)
+            self.directory,
+            version=version,
+            app_toml=text,
+            services=("web",),
+            sequence=sequence,
+            name=f"{sequence}.bundle",
         )
         status, accepted = await self.api("PUT", "/api/v1/bundles", path.read_bytes())
         assert status == 202, accepted

@@ -68,6 +68,35 @@ async def test_nobody_is_refused_and_what_is_open_goes_on(tmp_path: Path) -> Non
         await box.until(closed)
 
 
+async def test_a_port_that_is_opened_meanwhile_stays_open_too(tmp_path: Path) -> None:
+    """While the process before carries a last connection, another one opens a port; then the first goes on."""
+    first, second = free_port(), free_port()
+    async with served(tmp_path, more='[upgrade]\ndrain = "60s"\n') as box:
+        await box.deploy(extra=f"tcp = {{ listen = {first}, port = 8080 }}")
+        reader, writer = await asyncio.open_connection("127.0.0.1", first)
+        client = Steady(first)
+        await client._one(reader, writer)
+        status, begun = await box.api("POST", "/api/v1/self/reload")
+        assert status == 202, begun
+        await box.last("done")
+        assert (await box.myself())["busy"]
+        # the old instance is drained by this, and with it the connection that keeps the process before
+        await box.deploy("1.1", extra=f"tcp = {{ listen = {second}, port = 8080 }}", sequence=2)
+        refused = 0
+        while (await box.myself())["busy"]:
+            try:
+                one_reader, one = await asyncio.open_connection("127.0.0.1", second)
+                await client._one(one_reader, one)
+                one.close()
+            except (OSError, EOFError):
+                refused += 1
+            await asyncio.sleep(0.01)
+        assert refused == 0
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", first)
+        writer.close()
+
+
 def doors(listeners: Listeners) -> StreamDoors:
     return StreamDoors(listeners, ("127.0.0.1",))
 
