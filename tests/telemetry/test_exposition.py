@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from minipaas.model.certificate import Certificate, Source
 from minipaas.model.metrics import Summary
+from minipaas.model.stream import Stream
+from minipaas.model.traffic import StreamCounters
 from minipaas.telemetry.exposition import Facts, exposition
 from minipaas.telemetry.meter import Totals
 from tests.telemetry.made import counters, reading, route
@@ -25,7 +28,23 @@ def facts() -> Facts:
         disk_free=10,
         changes={("deploy", "done"): 3},
         summary=Summary(at=0.0, step=60, host=None, apps=()),
-        ingress=counters(route("shop", {200: 7, 503: 2}, bucket=4), route("blog")),
+        ingress=replace(
+            counters(route("shop", {200: 7, 503: 2}, bucket=4), route("blog")),
+            streams=(
+                StreamCounters(
+                    stream=Stream("udp", 514),
+                    app="logs",
+                    service="syslog",
+                    active=3,
+                    connections=5,
+                    refused=1,
+                    retries=0,
+                    received=700,
+                    sent=0,
+                    dropped=2,
+                ),
+            ),
+        ),
         slots={("shop", "web", 1): Totals(cpu=1.5, memory=100, ooms=2)},
         host=reading(1.0, busy=5.0),
         certificates=[
@@ -71,6 +90,17 @@ def test_values(facts: Facts) -> None:
     found = samples(exposition(facts)[0].decode())
     shop = {("app", "shop"), ("service", "web"), ("route", "shop.local")}
     assert found["minipaas_ingress_requests_total", frozenset(shop | {("code", "503")})] == 2
+    port = frozenset({("app", "logs"), ("service", "syslog"), ("protocol", "udp"), ("port", "514")})
+    streams = {name: value for (name, labels), value in found.items() if labels == port}
+    assert streams == {
+        "minipaas_stream_active": 3,
+        "minipaas_stream_connections_total": 5,
+        "minipaas_stream_refused_total": 1,
+        "minipaas_stream_retries_total": 0,
+        "minipaas_stream_receive_bytes_total": 700,
+        "minipaas_stream_transmit_bytes_total": 0,
+        "minipaas_stream_dropped_total": 2,
+    }
     slot = frozenset({("app", "shop"), ("service", "web"), ("slot", "1")})
     assert found["minipaas_instance_cpu_seconds_total", slot] == 1.5
     assert found["minipaas_instance_oom_kills_total", slot] == 2
