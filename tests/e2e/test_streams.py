@@ -150,12 +150,15 @@ def test_real_software_and_its_next_release(
     mqtt, postgres, dns = free_port(), free_port(), free_port()
 
     def bundle(version: str, address: str) -> Path:
+        """The second has the images of the first, and other settings."""
         source = workshop.directory / f"mixed-{version}"
-        for name, text in CONTAINERFILES.items():
-            (source / name).mkdir(parents=True)
-            (source / name / "Containerfile").write_text(text)
-            (source / name / "start").write_text(STARTS[name])
         text = APP.format(version=version, mqtt=mqtt, postgres=postgres, dns=dns, address=address)
+        for name, words in CONTAINERFILES.items():
+            (source / name).mkdir(parents=True)
+            (source / name / "Containerfile").write_text(words)
+            (source / name / "start").write_text(STARTS[name])
+            if version != "1.0":
+                text = text.replace(f'build = "{name}"', f'image = "localhost/mixed-{name}:1.0"')
         (source / "app.toml").write_text(text)
         return author.build(source, f"mixed-{version}")
 
@@ -206,7 +209,7 @@ def test_real_software_and_its_next_release(
     assert set(active) == {str(mqtt), str(postgres), str(dns)}
     assert "nobody answers" not in fetch(box.page, "/").text
     assert f"tcp {mqtt}" in fetch(box.page, "/apps/mixed").text
-    box.cli("remove", "mixed", "--yes", "--purge")
+    box.cli("remove", "mixed", "--yes", "--volumes")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", mqtt), timeout=5)
 
