@@ -21,6 +21,7 @@ from minipaas.ingress.client import Client
 from minipaas.ingress.upstream import Upstream
 
 _ID = re.compile(rb"id=[0-9a-f]{12};")
+_SWITCH = re.compile(rb"HTTP/1\.[01] 101")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://[^/?]*")
 PEERS = ("192.0.2.1", "10.0.0.9")
 """Of the two clients; the second is a trusted proxy."""
@@ -166,7 +167,7 @@ class Conversation:
         answer = material.answer(random, identity, message.start, upgrade)
         if not self.clean and random.random() < 0.5:
             answer = material.spoil(random, answer)
-        one.tunnel = b"HTTP/1.1 101" in answer and upgrade
+        one.tunnel = upgrade and _SWITCH.search(answer) is not None
         one.pieces += material.pieces(random, answer)
         one.leaving = one.leaving or b"Connection: close" in answer
 
