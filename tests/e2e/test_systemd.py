@@ -48,6 +48,8 @@ class Host:
         mounts = (f"{self.share}:/share", f"{self._inner}:/var/lib/containers")
         words = ["run", "--detach", "--name", "host", "--systemd=always", "--cgroupns=private", "--privileged"]
         words += [*(f"--volume={one}" for one in mounts), "--publish", f"127.0.0.1:{self.ingress}:80"]
+        # every Podman of this machine has the default network, and may take its bridge away
+        words += ["--network", self.podman.run("network", "create", f"systemd-{self.ingress}").strip()]
         self.podman.run(*words, "--rootfs", f"{root('bookworm', systemd=True)}:O", "/sbin/init")
         wait_for("systemd has booted", lambda: self.sh("systemctl is-system-running --wait", check=False).code == 0)
         conf = [*limits_conf(), "[engine]", *(['runtime = "runc"'] if v1_cgroups() else []), NETWORK]
@@ -125,6 +127,7 @@ def host(
             print(one.story())
     finally:
         podman.run("rm", "--all", "--force", "--time", "0", check=False)
+        podman.run("network", "prune", "--force", check=False)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +149,7 @@ def test_a_service_of_systemd_through_upgrades_and_kills(host: Host, built: Path
     with Load(host, HOST) as load:
         upgrade_and_back(host, built, version)
         wait_for("the app answers", lambda: load.count > 100)
-    assert load.failures == []
+    assert load.failures[:5] == []
     bad_version(host, built)
     assert host.service() == first, "systemd has noticed nothing at all"
     assert host.containers() == apps
