@@ -57,11 +57,13 @@ class Fields:
     """The fields of a head, judged. `lines` is what goes on to the instance, Host and ours excepted; `via` is who sent
     them."""
 
-    __slots__ = ("block", "close", "expects", "host", "length", "lines", "upgrade", "via")
+    __slots__ = ("block", "close", "expects", "host", "length", "lines", "tail", "upgrade", "via")
 
     def __init__(self, block: bytes, via: Via) -> None:
         self.block = block
         self.via = via
+        self.tail = b""
+        """What ends the head of a request to the host that the fields name."""
         self.host: re.Match[bytes] | None = None
         """(without its port)"""
         self.length: int | None = None
@@ -177,7 +179,7 @@ def _request(method: bytes, target: bytes, old: bool, fields: Fields) -> Request
         parts.append(b"Transfer-Encoding: chunked\r\n")
     if request.upgrade:
         parts += (b"Connection: Upgrade\r\nUpgrade: ", request.upgrade, b"\r\n")
-    parts += (fields.via.fields(named[0]), b"\r\n")
+    parts += (fields.tail if named is fields.host else fields.via.fields(named[0]), b"\r\n")
     request.forward = b"".join(parts)
     return request
 
@@ -218,6 +220,8 @@ def _fields(line: bytes, block: bytes, origin: Origin, limits: Limits) -> Fields
         lines.append(b"Content-Length: " + special[b"content-length"])
     lines.append(b"")
     fields.lines = b"\r\n".join(lines)
+    if fields.host is not None:
+        fields.tail = fields.via.fields(fields.host[0])
     return fields
 
 
