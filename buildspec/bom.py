@@ -29,6 +29,9 @@ from minipaas.surface.cli.parts import SBOM, Part, canonical, distribution, pyth
 Component = dict[str, Any]
 LINKED_IN = ("libzstd-dev", "libc6-dev")
 """Debian packages that launcher.c is linked with, statically."""
+INSIDE = ("busybox-static",)
+"""Debian packages whose program is in the toolbox image (scripts/toolbox.py); their licence asks for the sources, which
+Debian has under the version that is named."""
 BOOTLOADER = "GPL-2.0-or-later WITH Bootloader-exception"
 """What PyInstaller says of the part of it that the program contains."""
 _SERIAL = uuid.uuid5(uuid.NAMESPACE_URL, "urn:minipaas:program")
@@ -143,7 +146,7 @@ def write(tree: Path, origins: Path, own: str, epoch: int, also: dict[str, str])
         if name in sources:
             owner = _part_of(sources[name], owners, packages, parts)
             files[owner.purl if owner else ""].append(_file(tree, name))
-    for name in LINKED_IN:
+    for name in (*LINKED_IN, *INSIDE):
         part = debian_part(name)
         parts[part.purl] = part
     bootloader = msgspec.structs.replace(distribution(owners.distributions["pyinstaller"]), license=BOOTLOADER)

@@ -114,6 +114,7 @@ setup() {
     flock 9
     install_packages
     make_venv
+    "$python" "$repo/scripts/toolbox.py"
     flock -u 9
     exec 9>&-
     export PATH=$repo/.venv/bin:$PATH:/usr/sbin:/sbin

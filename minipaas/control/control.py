@@ -131,6 +131,7 @@ class Control:
                 group.create_task(self._following.run(), name="following")
                 group.create_task(self.held.run(), name="held bundles")
                 group.create_task(self.reopening.clear(), name="scenes left open")
+                group.create_task(self.engine.beside.sweep(), name="toolboxes")
         finally:
             await self._scenes.close()
 

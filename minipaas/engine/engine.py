@@ -19,6 +19,7 @@ from minipaas.engine import body as labels
 from minipaas.engine import limits
 from minipaas.engine.archive import Archive
 from minipaas.engine.attach import Attached, Command
+from minipaas.engine.beside import Beside
 from minipaas.engine.body import create_body, insists_on_process_one
 from minipaas.engine.calls import Calls, decode
 from minipaas.engine.events import EventStream
@@ -74,6 +75,8 @@ class Engine:
         self.reopener = Reopener(calls, info, box)
         self._scratch = Scratch(data)
         self._executor = Executor(streams)
+        self.beside = Beside(calls, streams, info, box)
+        """Containers of tools beside instances."""
         self.archive = Archive(streams)
         """The files of containers."""
         self._prober = Prober(on_news, self._executor.probe)
@@ -334,7 +337,8 @@ class Engine:
 
     async def _delete(self, container: str, name: str) -> None:
         # Force is for states that only it gets rid of: half-stopped, paused, or a runtime that lost the container.
-        params = {"force": True, "v": True, "timeout": 0}
+        # A container of tools beside it depends on it, and goes with it.
+        params: Params = {"force": True, "v": True, "timeout": 0, "depend": True}
         for pause in (*limits.BUSY_PAUSES, None):
             try:
                 await self._delete_once(container, name, params)

@@ -96,6 +96,8 @@ ATTACH: Final = 60.0
 PIECE: Final = 64 * 1024
 """One read of a stream."""
 MAX_ERROR_BODY: Final = 16 * 1024
+DEBUG_PIDS: Final = 256
+"""Processes of a container of tools."""
 RESIZE: Final = 5.0
 EXEC_ENDS: Final = 5.0
 """After the end of its output a command should be told as ended by then."""

@@ -6,8 +6,9 @@ instance that somebody could have written to is marked before it can be.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,18 +16,21 @@ from msgspec import Struct
 from minipaas.engine.archive import Archive
 from minipaas.engine.attach import Attached, Command
 from minipaas.engine.engine import Engine
+from minipaas.forensics import limits
 from minipaas.forensics.kept import Kept
 from minipaas.forensics.leases import Leases, OpenLease
 from minipaas.forensics.target import choose
+from minipaas.forensics.toolbox import Toolbox
 from minipaas.forensics.touched import Touch, Touched
 from minipaas.model.config import AccessConfig
-from minipaas.model.errors import EngineError
+from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
 from minipaas.model.lease import Entry
 from minipaas.model.observed import Instance, Observed
 from minipaas.registry.registry import Registry
 
 DIRECTORY = "access"
 """In the data directory."""
+LOOPBACK = "127.0.0.1"
 SHELL = ("sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
 """The better of the shells that there are."""
 
@@ -40,6 +44,17 @@ class Visitor(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
+class Forward:
+    """An open lease for connections."""
+
+    def __init__(self, lease: OpenLease, container: str, ports: tuple[int, ...]) -> None:
+        self.lease = lease
+        self.container = container
+        """Of tools, beside the instance."""
+        self.ports = ports
+        self.connections = 0
+
+
 class Access:
     """One for the box."""
 
@@ -51,6 +66,8 @@ class Access:
         self._observed = observed
         self.largest_copy = int(config.copy)
         self.kept = Kept(directory, config.recordings, config.keep)
+        self._forwards: dict[str, Forward] = {}
+        self.toolbox = Toolbox(engine)
         self.leases = Leases(registry, self.kept, config)
         self.touched = Touched(directory / "touched.json")
 
@@ -96,9 +113,61 @@ class Access:
                 await self._touch(instance, Entry.COPY, visitor)
             yield lease, self._engine.archive
 
-    def run(self, instance: Instance, command: Command) -> AbstractAsyncContextManager[Attached]:
-        """The command itself, within its lease."""
-        return self._engine.attach(instance.id, command)
+    @asynccontextmanager
+    async def forward(self, instance: Instance, ports: tuple[int, ...], visitor: Visitor) -> AsyncIterator[OpenLease]:
+        """A lease for connections to ports of an instance, published or not; `connect` makes them."""
+        async with (
+            self.leases.hold(
+                Entry.FORWARD,
+                instance,
+                what=" ".join(map(str, ports)),
+                actor=visitor.actor,
+                origin=visitor.origin,
+                reason=visitor.reason,
+                seconds=visitor.seconds,
+            ) as lease,
+            self.toolbox.open(instance.id, lease.left) as container,
+        ):
+            self._forwards[lease.lease.id] = Forward(lease, container, ports)
+            try:
+                yield lease
+            finally:
+                del self._forwards[lease.lease.id]
+
+    @asynccontextmanager
+    async def connect(self, lease: str, port: int, actor: str) -> AsyncIterator[tuple[OpenLease, Attached]]:
+        """One connection: from within the instance's network, to its loopback. Raises Missing for a lease that is not
+        open or not this actor's, Refused for another port, MinipaasError for too many."""
+        forward = self._forwards.get(lease)
+        if forward is None or forward.lease.lease.actor != actor:
+            raise Missing(
+                f"cannot connect: there is no open forward {lease} of yours",
+                hint="open one: minipaas forward APP PORT",
+                code="access.not_open",
+            )
+        if port not in forward.ports:
+            raise Refused(f"cannot connect to port {port}: the access is not for it", code="access.port")
+        if forward.connections >= limits.CONNECTIONS:
+            raise MinipaasError(f"cannot connect: {forward.connections} connections are open", code="access.busy")
+        forward.connections += 1
+        try:
+            command = Command(argv=("nc", LOOPBACK, str(port)))
+            async with self._engine.attach(forward.container, command) as attached:
+                yield forward.lease, attached
+        finally:
+            forward.connections -= 1
+
+    @asynccontextmanager
+    async def run(
+        self, lease: OpenLease, instance: Instance, command: Command, *, toolbox: bool = False
+    ) -> AsyncIterator[Attached]:
+        """The command itself, within its lease: in the instance, or in a container of tools beside it. Raises
+        EngineError."""
+        async with contextlib.AsyncExitStack() as stack:
+            container = instance.id
+            if toolbox:
+                container = await stack.enter_async_context(self.toolbox.open(container, lease.left))
+            yield await stack.enter_async_context(self._engine.attach(container, command))
 
     async def alive(self, container: str) -> bool:
         """Whether an instance still runs; when nobody can tell it does."""

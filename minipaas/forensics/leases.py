@@ -141,8 +141,6 @@ class Leases:
             raise
         finally:
             one.end(Ending.DONE)
-            del self._open[lease.id]
-            self.version += 1
             await asyncio.shield(self._finish(one))
 
     def revoke(self, lease: str, actor: str) -> None:
@@ -201,6 +199,9 @@ class Leases:
             await self._audit(lease, told + (f": {lease.result}" if lease.result else ""), ".end")
         except (MinipaasError, OSError) as error:
             log.warning("cannot write down that access %s has ended: %s", lease.id, error)
+        finally:
+            del self._open[lease.id]
+            self.version += 1
 
     async def _audit(self, lease: Lease, result: str, end: str = "") -> None:
         await self._registry.audit(

@@ -17,6 +17,8 @@ WRITE_EVERY: Final = 1.0
 """A recording is on disk by then, as far as a kill of minipaas is concerned."""
 PIECE: Final = 64 * 1024
 """So much of a recording is written at once."""
+CONNECTIONS: Final = 64
+"""Connections at once through one forward."""
 SHOWN: Final = 200
 """Characters of a reason, a program or a path that are kept."""
 

@@ -25,9 +25,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The last of them are for administrators alone: no token for less can keep them from following."""
     heartbeat: float = 15.0
     """An event stream is never silent for longer; a WebSocket's other side is asked so often whether it is there."""
-    sockets: int = 64
+    sockets: int = 192
     """Most WebSockets at once."""
-    kept_sockets: int = 16
+    kept_sockets: int = 96
     """The last of them are for administrators alone."""
     socket_message: int = 1024 * 1024
     """Largest message."""

@@ -62,6 +62,13 @@ class CopyFiles(Enter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Into the instance, not out of it."""
 
 
+class ForwardPorts(Enter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first message to forward ports. As long as this WebSocket is open, `GET /leases/{lease}/connect` gives
+    connections to them."""
+
+    ports: Annotated[tuple[Annotated[int, Meta(ge=1, le=65535)], ...], Meta(min_length=1, max_length=16)]
+
+
 class LeaseView(Struct, frozen=True, kw_only=True):
     """Somebody's way into an instance, open or over. Times are Unix seconds."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -17,7 +19,7 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
-from kit.box import Author, Box, Done, Program
+from kit.box import Author, Box, Done, Program, fetch
 from kit.podman import PrivatePodman
 
 from tests.e2e.hello import HelloBundles
@@ -189,3 +191,59 @@ def test_files_go_in_and_come_out(entered: Box, tmp_path: Path) -> None:
     assert refused.code == 1
     assert "read-only file system" in refused.err
     assert entered.cli("cp", "hello:/nothing", tmp_path, check=False).code == 4
+
+
+def test_an_image_without_a_shell_is_entered_with_tools_beside_it(
+    entered: Box, author: Author, podman: PrivatePodman, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy2(shutil.which("busybox") or "", bare / "server")
+    (bare / "marker").write_text("found me")
+    (bare / "Containerfile").write_text(
+        "FROM scratch\nCOPY server /busybox\nCOPY marker /marker\nUSER 999\n"
+        'CMD ["/busybox", "httpd", "-f", "-p", "8099", "-h", "/"]\n'
+    )
+    (bare / "app.toml").write_text(
+        '[app]\nname = "bare"\nversion = "1.0.0"\n[rollout]\nconfirm = "100ms"\n[services.web]\nbuild = "."\n'
+    )
+    entered.cli("deploy", author.build(bare, "bare"))
+    assert run(entered, "exec", "bare", "--", "sh").code == 127
+
+    person = Terminal(entered, "shell", "bare")
+    person.wait("tools beside the instance")
+    person.wait("[#$] ")
+    person.type("ps\n")
+    person.wait("busybox httpd")
+    person.type("cat /instance/marker; wget -qO- http://127.0.0.1:8099/marker; echo; hostname\n")
+    person.wait("found me.*found me")
+    person.type("exit\n")
+    assert person.end() == 0
+    assert "debug" not in podman.run("ps", "-a", "--format", "{{.Names}}")
+
+    visitor = Terminal(entered, "exec", "bare", "-t", "--toolbox", "--", "sh", "-c", "echo in; sleep 600")
+    visitor.wait("in")
+    podman.run("kill", next(iter(podman.containers("bare"))))
+    assert visitor.end() in (125, 137)
+    assert "the instance ended" in visitor.shown
+
+
+def test_a_port_that_nobody_published_is_reached_from_here(entered: Box) -> None:
+    hidden = Terminal(
+        entered, "exec", "hello", "-t", "--", "sh", "-c", "echo in; busybox httpd -f -p 127.0.0.1:8098 -h /www"
+    )
+    hidden.wait("in")
+    person = Terminal(entered, "forward", "hello", "0:8098", "0:8097")
+    port = int(person.wait(r"127\.0\.0\.1:(\d+) → hello-web-1-1:8098")[1])
+    dead = int(person.wait(r"127\.0\.0\.1:(\d+) → hello-web-1-1:8097")[1])
+    for _ in range(3):
+        assert "Hello from" in fetch(port, "/index.html").text
+    with pytest.raises((OSError, http.client.HTTPException)):
+        fetch(dead, "/")
+    person.wait("cannot connect to port 8097 there")
+    person.type("\x03")
+    assert person.end() == 130
+    hidden.type("\x03")
+    hidden.end()
+    with pytest.raises(OSError):
+        fetch(port, "/")

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import shutil
 import struct
 import termios
 
@@ -75,9 +76,14 @@ async def _run(
         process._transport.close()  # type: ignore[attr-defined]
 
 
+def _argv(command: list[str]) -> list[str]:
+    """What this machine does not have by itself is busybox's."""
+    return command if shutil.which(command[0]) else ["busybox", *command]
+
+
 async def _on_pipes(session: ExecSession, container: Container) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *session.command,
+        *_argv(session.command),
         cwd=container.root,
         env={**os.environ, **session.env},
         stdin=asyncio.subprocess.PIPE if session.stdin else asyncio.subprocess.DEVNULL,
@@ -94,7 +100,7 @@ async def _on_terminal(session: ExecSession, container: Container, size: tuple[i
     resize(session, *size)
     try:
         return await asyncio.create_subprocess_exec(
-            *session.command,
+            *_argv(session.command),
             cwd=container.root,
             env={**os.environ, **session.env},
             stdin=slave,

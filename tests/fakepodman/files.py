@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import tarfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.fakepodman.state import Container
+from tests.fakepodman.state import Container, Image
 from tests.fakepodman.world import Fault
 
 
@@ -35,7 +36,7 @@ async def unpack(container: Container, path: str, request: web.Request) -> None:
     place = _place(container, path)
     if container.body.get("read_only_filesystem") and not path.startswith("/tmp"):
         raise Fault(500, "read-only file system", f'copier: put: error creating "{path}": read-only file system')
-    data = await request.read()
+    data = await request.content.read()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         tar.extractall(place)  # noqa: S202 - what the tests themselves have made
 
@@ -49,6 +50,22 @@ def changes(container: Container) -> list[dict[str, object]]:
     """What is there and was not in the image: everything."""
     found = sorted(container.root.rglob("*")) if known(container) else []
     return [{"Path": f"/{one.relative_to(container.root)}", "Kind": 1} for one in found]
+
+
+def image_in(data: bytes) -> Image:
+    """The image of an oci-archive, as far as it is looked at. Raises KeyError for one that is none."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+
+        def blob(digest: str) -> bytes:
+            file = tar.extractfile(f"blobs/sha256/{digest.removeprefix('sha256:')}")
+            return file.read() if file else b""
+
+        index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
+        entry = index["manifests"][0]
+        config = json.loads(blob(entry["digest"]))["config"]
+        assert hashlib.sha256(blob(config["digest"])).hexdigest() == config["digest"].removeprefix("sha256:")
+        name = entry["annotations"]["org.opencontainers.image.ref.name"]
+    return Image(config["digest"].removeprefix("sha256:"), entry["digest"], [name])
 
 
 def _place(container: Container, path: str) -> Path:

@@ -438,6 +438,12 @@ async def wait_container(fake: FakePodman, request: web.Request, args: Args) -> 
 @route("DELETE", "containers/{name}")
 async def delete_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
     container = fake.world.find(args["name"])
+    dependents = [one for one in fake.world.state.containers.values() if one.shares == container.id]
+    if dependents and request.query.get("depend") != "true":
+        words = f"container {container.id} has dependent containers which must be removed before it: {dependents[0].id}"
+        raise Fault(500, "container already exists", words)
+    for one in dependents:
+        await fake.world.remove(one, force=True)
     await fake.world.remove(container, force=request.query.get("force") == "true")
     return web.json_response([{"Id": container.id, "RawInput": args["name"]}])
 
@@ -617,6 +623,20 @@ async def delete_volume(fake: FakePodman, request: web.Request, args: Args) -> w
 
 
 # --- images
+
+
+@route("GET", "images/{name+}/exists")
+async def image_exists(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    if fake.world.state.image(args["name"]) is None:
+        raise Fault(404, "image not known", f"failed to find image {args['name']}")
+    return web.Response(status=204)
+
+
+@route("POST", "images/load")
+async def load_image(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
+    found = files.image_in(await request.content.read())
+    fake.world.state.images[found.id] = found
+    return web.json_response({"Names": found.tags})
 
 
 @route("GET", "images/json")

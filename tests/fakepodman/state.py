@@ -141,6 +141,11 @@ class Container:
         return Path(self.directory.name)
 
     @property
+    def shares(self) -> str:
+        """The id of the container whose processes it shares."""
+        return (self.body.get("pidns") or {}).get("value", "")
+
+    @property
     def labels(self) -> dict[str, str]:
         return dict(self.body.get("labels") or {})
 

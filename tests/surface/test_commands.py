@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,17 +149,10 @@ async def test_what_cannot_be_begun_is_told(shop: RunningBox, wanted: dict[str, 
 
 async def test_no_such_command(shop: RunningBox) -> None:
     (name,) = shop.running()
-    shop.fake.change(name, structs_of(shop, name))
+    shop.fake.change(name, replace(shop.fake.container(name).behaviour, lacks=("bash",)))
     async with entered(shop, {"argv": ["bash"]}, await shop.token("admin")) as client:
         ended = await client.to_the_end()
     assert (ended["code"], ended["error"]["code"]) == (127, "engine.no_command")
-
-
-def structs_of(box: RunningBox, name: str) -> Any:
-    """Its behaviour, without bash."""
-    from dataclasses import replace
-
-    return replace(box.fake.container(name).behaviour, lacks=("bash",))
 
 
 async def test_the_end_of_the_time_is_the_end(shop: RunningBox) -> None:
@@ -248,3 +242,16 @@ async def test_a_session_is_recorded_and_marks_the_instance(shop: RunningBox) ->
     touch = shop.control.access.touched.of(one.id)
     assert touch is not None
     assert touch.by.startswith("token admin")
+
+
+async def test_a_shell_where_there_is_none_is_that_of_the_toolbox(shop: RunningBox) -> None:
+    (name,) = shop.running()
+    shop.fake.change(name, replace(shop.fake.container(name).behaviour, lacks=("sh",)))
+    wanted = {"terminal": {"columns": 80, "rows": 24}}
+    async with entered(shop, wanted, await shop.token("admin")) as client:
+        while not any(one["type"] == "notice" for one in client.said):
+            await client.hear()
+        await client.socket.send_bytes(b"\0exit 3\n")
+        ended = await client.to_the_end()
+    assert (ended["ending"], ended["code"]) == ("done", 3)
+    assert [one for one in shop.fake.containers if "debug" in one] == []

@@ -50,6 +50,9 @@ def _command_options(command: F) -> F:
     for option in (
         click.option("--env", "-e", multiple=True, metavar="NAME=VALUE", help="Set a variable for it."),
         click.option("--workdir", "-w", default="", metavar="PATH", help="Where it starts. Default: as the instance."),
+        click.option(
+            "--toolbox", is_flag=True, help="With tools of minipaas, beside the instance; its files: /instance."
+        ),
         click.option("--user", "-u", default="", metavar="USER", help="Run it as this user of the image."),
     ):
         command = option(command)
@@ -72,6 +75,7 @@ def exec_(
     env: tuple[str, ...],
     workdir: str,
     user: str,
+    toolbox: bool,
     reason: str,
     seconds: float | None,
     to: str | None,
@@ -81,7 +85,7 @@ def exec_(
     Without N an instance that serves is taken. Exit code 125: it could not be run, or the access was ended; 126 and 127
     as in a shell.
     """
-    _enter(to, name, argv, terminal, not no_stdin, env, workdir, user, reason, seconds)
+    _enter(to, name, argv, terminal, not no_stdin, env, workdir, user, toolbox, reason, seconds)
 
 
 @click.command()
@@ -94,13 +98,15 @@ def shell(
     env: tuple[str, ...],
     workdir: str,
     user: str,
+    toolbox: bool,
     reason: str,
     seconds: float | None,
     to: str | None,
 ) -> None:
     """Open a shell in an instance of APP, on this terminal.
 
-    It is bash where the image has it, else sh. What is shown is recorded: minipaas access play.
+    It is bash where the image has it, else sh; where it has none, one with tools of minipaas, beside the instance.
+    What is shown is recorded: minipaas access play.
     """
     if not on_terminal(sys.stdin) or not sys.stdout.isatty():
         raise Invalid(
@@ -108,7 +114,7 @@ def shell(
             hint=f"run a command: minipaas exec {name} -- sh -c …",
             code="cli.terminal",
         )
-    _enter(to, name, (), True, True, env, workdir, user, reason, seconds)
+    _enter(to, name, (), True, True, env, workdir, user, toolbox, reason, seconds)
 
 
 def _enter(
@@ -120,6 +126,7 @@ def _enter(
     env: tuple[str, ...],
     workdir: str,
     user: str,
+    toolbox: bool,
     reason: str,
     seconds: float | None,
 ) -> None:
@@ -137,6 +144,7 @@ def _enter(
         env=env,
         user=user,
         workdir=workdir,
+        toolbox=toolbox,
     )
     conduct(Box.at(to), f"/apps/{segment(app)}/exec", wanted)
 

@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "logs": ("logs:logs", "What an app wrote: the last lines, live, and what was searched for."),
         "exec": ("enter:exec_", "Run a command in an instance."),
         "shell": ("enter:shell", "Open a shell in an instance."),
+        "forward": ("forward:forward", "Reach a port of an instance from here."),
         "cp": ("copy:cp", "Copy files out of an instance, or into it."),
         "access": ("leases:access", "Who is in instances, and who was."),
         "crashes": ("crashes:crashes", "Which instances failed, and why."),

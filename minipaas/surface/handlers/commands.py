@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 
 from aiohttp import web
+from msgspec import structs
 
 from minipaas.engine.attach import Attached, Command, Size
 from minipaas.forensics.access import SHELL, Visitor
@@ -30,6 +31,7 @@ IN = 0
 NOT_STARTED = {"engine.no_command": 127, "engine.cannot_run": 126}
 """Exit codes for a command that there is not, or that cannot be run (POSIX, 2.8.2)."""
 KILLED = 137
+TOOLBOX = "tools beside the instance: its processes and network are here, its files in /instance"
 
 
 async def run(call: Call) -> web.WebSocketResponse:
@@ -40,7 +42,8 @@ async def run(call: Call) -> web.WebSocketResponse:
         instance = access.instance(call.app, wanted.service, wanted.slot)
         command = _command(wanted)
         async with access.command(instance, command, visitor(call, wanted)) as lease:
-            await _conduct(call, socket, instance, command, lease)
+            ended = await _conduct(call, socket, instance, command, lease, wanted)
+        await socket.send(ended)
     return socket.response
 
 
@@ -55,21 +58,44 @@ async def reopen(call: Call) -> web.WebSocketResponse:
             if lease.recording is not None:
                 size = command.size
                 lease.recording.begin(size.columns if size else 80, size.rows if size else 24, command.argv[0])
-            await _conduct(call, socket, instance, command, lease)
+            ended = await _conduct(call, socket, instance, command, lease, wanted)
+        await socket.send(ended)
     return socket.response
 
 
-async def _conduct(call: Call, socket: Socket, instance: Instance, command: Command, lease: OpenLease) -> None:
-    """Run it on a lease that is open, and say how it ended."""
+async def _conduct(
+    call: Call, socket: Socket, instance: Instance, command: Command, lease: OpenLease, wanted: RunCommand
+) -> Ended:
+    """Run it on a lease that is open. Returns how it ended."""
     await socket.send(Opened(lease=lease_view(lease.lease)))
     try:
-        async with call.control.access.run(instance, command) as attached:
-            ended = await _Session(call, socket, lease, attached).run()
+        return await _run(call, socket, instance, command, lease, wanted)
     except EngineError as error:
         lease.end(Ending.FAILED, error.message)
-        code = NOT_STARTED.get(error.code)
-        ended = Ended(ending=Ending.FAILED, code=code, error=problems.problem(error).error)
-    await socket.send(ended)
+        return Ended(ending=Ending.FAILED, code=NOT_STARTED.get(error.code), error=problems.problem(error).error)
+
+
+async def _run(
+    call: Call, socket: Socket, instance: Instance, command: Command, lease: OpenLease, wanted: RunCommand
+) -> Ended:
+    """In the instance; a shell where the image has none, in the toolbox. Raises EngineError."""
+    access = call.control.access
+    if not wanted.toolbox:
+        try:
+            async with access.run(lease, instance, command) as attached:
+                return await _Session(call, socket, lease, attached).run()
+        except EngineError as error:
+            if error.code != "engine.no_command" or wanted.argv:
+                raise
+    async with access.run(lease, instance, in_toolbox(command), toolbox=True) as attached:
+        if not wanted.toolbox:
+            await socket.send(Notice(text=TOOLBOX))
+        return await _Session(call, socket, lease, attached).run()
+
+
+def in_toolbox(command: Command) -> Command:
+    """Users and directories of the instance are not known there."""
+    return structs.replace(command, user="", workdir="")
 
 
 def visitor(call: Call, wanted: Enter) -> Visitor:
@@ -109,7 +135,11 @@ class _Session:
         """Until one of them ends. Raises EngineError when the command could not be started."""
         lease = self._lease
         which = await first(
-            output=self._output(), lease=self._over(), client=self._input(), feed=self._feed(), warning=self._warn()
+            output=self._output(),
+            lease=self._over(),
+            client=self._input(),
+            feed=self._feed(),
+            warning=warn(self._socket, lease),
         )
         if which == "client":
             lease.end(Ending.LOST, "the client is gone")
@@ -164,10 +194,11 @@ class _Session:
     async def _over(self) -> None:
         await self._lease.over()
 
-    async def _warn(self) -> None:
-        """Say when little time is left; then nothing more. Never returns."""
-        left = self._lease.left - WARNING
-        if left > 0:
-            await asyncio.sleep(left)
-            await self._socket.send(Notice(text=f"this access ends in {WARNING:.0f} s"))
-        await asyncio.Event().wait()
+
+async def warn(socket: Socket, lease: OpenLease) -> None:
+    """Say when little time is left; then nothing more. Never returns."""
+    left = lease.left - WARNING
+    if left > 0:
+        await asyncio.sleep(left)
+        await socket.send(Notice(text=f"this access ends in {WARNING:.0f} s"))
+    await asyncio.Event().wait()

@@ -31,7 +31,8 @@ async def run(call: Call) -> web.WebSocketResponse:
         async with access.files(instance, wanted.path, visitor(call, wanted), into=wanted.into) as (lease, archive):
             await socket.send(Opened(lease=lease_view(lease.lease)))
             copy = _Copy(socket, lease, archive, access.largest_copy)
-            await socket.send(await copy.run(wanted.path, into=wanted.into))
+            ended = await copy.run(wanted.path, into=wanted.into)
+        await socket.send(ended)
     return socket.response
 
 

@@ -15,7 +15,8 @@ async def listing(call: Call) -> Leases:
     limit: int = call.query["limit"]
     access = call.control.access
     now = [lease for lease in access.leases.open_now if app in (None, lease.app)]
-    past = await access.kept.newest(limit, app)
+    open_ids = {lease.id for lease in now}
+    past = [lease for lease in await access.kept.newest(limit, app) if lease.id not in open_ids]
     return Leases(leases=tuple(lease_view(lease) for lease in [*now, *past][:limit]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minipaas.surface import wire_access
 from minipaas.surface.access import Access
 from minipaas.surface.call import Query
-from minipaas.surface.handlers import commands, copies, leases
+from minipaas.surface.handlers import commands, copies, forwards, leases
 from minipaas.surface.rows.row import NAME, V1, Row, limit
 
 ROWS: tuple[Row, ...] = (
@@ -31,6 +31,30 @@ ROWS: tuple[Row, ...] = (
         response="WebSocket",
         hears=wire_access.CopyFiles,
         says=(wire_access.Opened, wire_access.Place, wire_access.Taken, wire_access.Ended),
+        errors=(404, 503),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/forward",
+        access=Access.ENTER,
+        handler=forwards.run,
+        summary="Ports of an instance, published or not, for as long as this is open.",
+        status=101,
+        response="WebSocket",
+        hears=wire_access.ForwardPorts,
+        says=(wire_access.Opened, wire_access.Notice, wire_access.Ended),
+        errors=(404, 503),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/leases/{{lease}}/connect",
+        access=Access.ENTER,
+        handler=forwards.connect,
+        summary="One TCP connection to a forwarded port; only for whoever opened the access.",
+        query=(Query(name="port", summary="Which.", kind=int, default=0, minimum=1, maximum=65535),),
+        status=101,
+        response="WebSocket",
+        says=(wire_access.Taken, wire_access.Ended),
         errors=(404, 503),
     ),
     Row(
