@@ -22,6 +22,7 @@ from minipaas.forensics.leases import Leases, OpenLease
 from minipaas.forensics.target import choose
 from minipaas.forensics.toolbox import Toolbox
 from minipaas.forensics.touched import Touch, Touched
+from minipaas.model.capsule import FileChange
 from minipaas.model.config import AccessConfig
 from minipaas.model.errors import EngineError, MinipaasError, Missing, Refused
 from minipaas.model.lease import Entry
@@ -168,6 +169,10 @@ class Access:
             if toolbox:
                 container = await stack.enter_async_context(self.toolbox.open(container, lease.left))
             yield await stack.enter_async_context(self._engine.attach(container, command))
+
+    async def drift(self, instance: Instance) -> list[FileChange]:
+        """What differs in an instance from its image. Raises EngineError."""
+        return await self._engine.scenes.changes(instance.id)
 
     async def alive(self, container: str) -> bool:
         """Whether an instance still runs; when nobody can tell it does."""

@@ -29,6 +29,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Most WebSockets at once."""
     kept_sockets: int = 96
     """The last of them are for administrators alone."""
+    drift: int = 2000
+    """Most files that are told of as changed in an instance."""
     socket_message: int = 1024 * 1024
     """Largest message."""
     socket_begin: float = 10.0

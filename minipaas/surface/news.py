@@ -18,12 +18,21 @@ from minipaas.surface.limits import LIMITS, Limits
 class News:
     """One for all event streams."""
 
-    def __init__(self, registry: Registry, observed: Callable[[], Observed], limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        observed: Callable[[], Observed],
+        limits: Limits = LIMITS,
+        also: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`also`: a number that is another one when there is news of another sort."""
         self._registry = registry
         self._observed = observed
         self._limits = limits
+        self._also = also
         self._version = int(time.time() * 1000)
         self._seen: tuple[int, Observed] = (registry.version, observed())
+        self._seen_also = also()
         self._closing = asyncio.Event()
 
     @property
@@ -38,7 +47,8 @@ class News:
     def current(self) -> int:
         """The number of what is there now."""
         seen = (self._registry.version, self._observed())
-        if seen[0] != self._seen[0] or (seen[1] is not self._seen[1] and seen[1] != self._seen[1]):
+        other, self._seen_also = self._seen_also != self._also(), self._also()
+        if other or seen[0] != self._seen[0] or (seen[1] is not self._seen[1] and seen[1] != self._seen[1]):
             self._version += 1
         self._seen = seen
         return self._version

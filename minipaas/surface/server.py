@@ -108,7 +108,9 @@ class Surface:
             self._sockets.append(tcp_socket(address, port))
         tcp = [one for one in self._sockets if one.family != socket.AF_UNIX]
         self.addresses = tuple((one.getsockname()[0], one.getsockname()[1]) for one in tcp)
-        self._news = News(control.registry, lambda: control.observed, self._limits)
+        self._news = News(
+            control.registry, lambda: control.observed, self._limits, lambda: control.access.leases.version
+        )
         hosts = {address for address, _ in (*listen, *self.addresses)} | set(control.config.api.names)
         context = Context(control, self._limits, self._news, self.addresses, frozenset(hosts), own)
         context.sessions.restore(await asyncio.to_thread(kept_sessions.take, socket_path.parent))

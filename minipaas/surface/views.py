@@ -218,6 +218,7 @@ async def _service(
             finished=i.finished,
             exit_code=i.exit_code,
             oom_killed=i.oom_killed,
+            touched=_touched(call, i.id),
         )
         for i in sorted(instances, key=lambda i: (not i.running, i.slot, -i.generation))
     ]
@@ -387,3 +388,9 @@ def root_view(root: bytes) -> RootView:
         root_keys=tuple(roles["root"]["keyids"]),
         root_threshold=roles["root"]["threshold"],
     )
+
+
+def _touched(call: Call, container: str) -> str:
+    """Who has been in an instance."""
+    touch = call.control.access.touched.of(container)
+    return touch.by if touch is not None else ""

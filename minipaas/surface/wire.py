@@ -92,6 +92,8 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     finished: float | None
     exit_code: int | None
     oom_killed: bool
+    touched: str = ""
+    """Who has been in it last, so that it may differ from its release; empty: nobody."""
 
 
 class RouteView(Struct, frozen=True, kw_only=True):

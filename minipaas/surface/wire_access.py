@@ -97,6 +97,25 @@ class Leases(Struct, frozen=True, kw_only=True):
     leases: tuple[LeaseView, ...]
 
 
+class DriftFile(Struct, frozen=True, kw_only=True):
+    """A file or directory that differs."""
+
+    path: str
+    what: str
+    """`added`, `modified` or `removed`."""
+
+
+class Drift(Struct, frozen=True, kw_only=True):
+    """What differs in an instance from the image of its release. Volumes and /tmp are not looked at."""
+
+    instance: str
+    touched: str
+    """Who has been in it last; empty: nobody."""
+    files: tuple[DriftFile, ...]
+    more: bool
+    """There are others."""
+
+
 class Opened(Struct, frozen=True, kw_only=True, tag="opened", tag_field="type"):
     """The access is open, and the command runs."""
 

@@ -96,6 +96,8 @@ ADVERTISED = {
     ("DELETE", "/api/v1/crashes/{crash}"): Access.ADMIN,
     ("GET", "/api/v1/apps/{app}/files"): Access.ENTER,
     ("GET", "/api/v1/apps/{app}/logs/live"): Access.READ,
+    ("GET", "/api/v1/apps/{app}/drift"): Access.READ,
+    ("POST", "/apps/{app}/access/{lease}/end"): Access.ENTER,
     ("GET", "/api/v1/apps/{app}/forward"): Access.ENTER,
     ("GET", "/api/v1/leases/{lease}/connect"): Access.ENTER,
     ("POST", "/api/v1/trust"): Access.ADMIN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -255,3 +256,44 @@ async def test_a_shell_where_there_is_none_is_that_of_the_toolbox(shop: RunningB
         ended = await client.to_the_end()
     assert (ended["ending"], ended["code"]) == ("done", 3)
     assert [one for one in shop.fake.containers if "debug" in one] == []
+
+
+async def test_who_is_inside_is_on_the_page_with_a_button_that_ends_it(shop: RunningBox) -> None:
+    token = await shop.token("admin")
+    headers = {"Authorization": f"Bearer {token}", "Accept": "text/html"}
+    async with (
+        entered(shop, {"argv": ["sh", "-c", "echo in; sleep 100"], "reason": "it <hangs>"}, token) as client,
+        aiohttp.ClientSession(shop.url, headers=headers) as session,
+    ):
+        await client.until(b"in")
+        lease = client.said[0]["lease"]["id"]
+        async with session.get("/apps/shop") as answer:
+            page = await answer.text()
+        assert "it &lt;hangs&gt;" in page
+        assert "touched by token admin" in page
+        csrf = re.search(r'name="csrf" value="([^"]*)"', page)
+        data = {"csrf": csrf[1] if csrf else ""}
+        async with session.post(f"/apps/shop/access/{lease}/end", data=data, allow_redirects=False) as answer:
+            assert answer.status == 303
+        assert (await client.to_the_end())["ending"] == "revoked"
+        async with session.get("/apps/shop") as answer:
+            assert f'id="lease-{lease}"' not in await answer.text()
+    async with (
+        aiohttp.ClientSession(shop.url) as stranger,
+        stranger.post(f"/apps/shop/access/{lease}/end", data={}) as answer,
+    ):
+        assert answer.status == 401
+
+
+async def test_what_was_changed_by_hand_can_be_listed(shop: RunningBox) -> None:
+    token = await shop.token("admin")
+    async with entered(shop, {"argv": ["sh", "-c", "echo x > changed"]}, token) as client:
+        await client.to_the_end()
+    headers = {"Authorization": f"Bearer {await shop.token('read')}"}
+    async with aiohttp.ClientSession(shop.url, headers=headers) as session:
+        async with session.get("/api/v1/apps/shop/drift") as answer:
+            told = await answer.json()
+        assert told["touched"].startswith("token admin")
+        assert {"path": "/changed", "what": "added"} in told["files"]
+        async with session.get("/api/v1/apps/shop/drift?service=db") as answer:
+            assert answer.status == 404

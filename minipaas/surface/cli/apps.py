@@ -134,7 +134,10 @@ def _print_app(box: Box, app: AppView) -> None:
 def _instance_row(instance: InstanceView) -> list[Cell]:
     colour = {True: "green", False: "red", None: "yellow"}[instance.well]
     since = instance.finished if instance.finished and instance.state.value == "exited" else instance.started
-    return [f"  {instance.name}", instance.version or "-", (instance.word, colour), ago(since), instance.detail]
+    detail = instance.detail
+    if instance.touched:
+        detail += f"{'; ' if detail else ''}touched by {instance.touched}"
+    return [f"  {instance.name}", instance.version or "-", (instance.word, colour), ago(since), detail]
 
 
 @click.command()

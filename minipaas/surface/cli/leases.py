@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from minipaas.model.errors import MinipaasError
-from minipaas.surface.cli.options import box_options, to_option
+from minipaas.surface.cli.options import box_options, instance_named, to_option
 from minipaas.surface.cli.show import Cell, ago, on_terminal, print_json, print_table, span
 from minipaas.surface.client import Box, segment
-from minipaas.surface.wire_access import Leases, LeaseView
+from minipaas.surface.wire_access import Drift, Leases, LeaseView
 
 LONGEST_PAUSE = 2.0
 """Seconds that a pause lasts at most when a recording is played."""
@@ -87,3 +87,28 @@ def play(lease: str, speed: float, file: Path | None, to: str | None) -> None:
         at = float(when)
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+@click.command()
+@click.argument("name", metavar="APP[/SERVICE[/N]]")
+@box_options
+def drift(name: str, to: str | None, as_json: bool) -> None:
+    """What differs in an instance from the image of its release, and who has been in it.
+
+    Volumes and /tmp are not looked at. A clean one takes its place with: minipaas restart.
+    """
+    app, service, slot = instance_named(name)
+    box = Box.at(to)
+    answer = box.raw("GET", f"/apps/{segment(app)}/drift", query={"service": service, "slot": slot})
+    if as_json:
+        print_json(answer)
+        return
+    told = box.understand(answer, Drift)
+    instance = told.instance.removeprefix("minipaas-")
+    print(f"{instance}: {f'touched by {told.touched}' if told.touched else 'nobody has been in it'}")
+    if told.files:
+        print_table(["CHANGE", "PATH"], [[one.what, one.path] for one in told.files])
+    if told.more:
+        print("… and more")
+    if told.touched or told.files:
+        print(f"Next: minipaas restart {app}{f'/{service}' if service else ''}")

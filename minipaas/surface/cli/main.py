@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "shell": ("enter:shell", "Open a shell in an instance."),
         "forward": ("forward:forward", "Reach a port of an instance from here."),
         "cp": ("copy:cp", "Copy files out of an instance, or into it."),
+        "drift": ("leases:drift", "What was changed by hand in an instance."),
         "access": ("leases:access", "Who is in instances, and who was."),
         "crashes": ("crashes:crashes", "Which instances failed, and why."),
         "crash": ("crashes:crash", "Look into the scene of a failed instance."),

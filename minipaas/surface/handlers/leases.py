@@ -6,7 +6,7 @@ from aiohttp import web
 
 from minipaas.model.lease import Lease
 from minipaas.surface.call import Call
-from minipaas.surface.wire_access import Leases, LeaseView
+from minipaas.surface.wire_access import Drift, DriftFile, Leases, LeaseView
 
 
 async def listing(call: Call) -> Leases:
@@ -18,6 +18,21 @@ async def listing(call: Call) -> Leases:
     open_ids = {lease.id for lease in now}
     past = [lease for lease in await access.kept.newest(limit, app) if lease.id not in open_ids]
     return Leases(leases=tuple(lease_view(lease) for lease in [*now, *past][:limit]))
+
+
+async def drift(call: Call) -> Drift:
+    """By Podman's account of what was written."""
+    access = call.control.access
+    instance = access.instance(call.app, call.query["service"], call.query["slot"] or None)
+    changes = await access.drift(instance)
+    touch = access.touched.of(instance.id)
+    most = call.context.limits.drift
+    return Drift(
+        instance=instance.name,
+        touched=touch.by if touch is not None else "",
+        files=tuple(DriftFile(path=one.path, what=one.what.value) for one in changes[:most]),
+        more=len(changes) > most,
+    )
 
 
 async def end(call: Call) -> web.Response:

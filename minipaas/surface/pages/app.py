@@ -45,6 +45,7 @@ async def app(call: Call) -> web.Response:
         if not changes:
             raise
         told = None
+    sees = call.caller.sees_logs
     words = catalogue(language_of(call.request))
     releases = (await releases_of(call, name)).releases if told or changes else ()
     past = told.past if told else None
@@ -62,6 +63,7 @@ async def app(call: Call) -> web.Response:
         events=(await events_of(call, name, EVENTS_SHOWN)).events,
         crashes=await asyncio.to_thread(call.control.shelf.groups, name) if call.caller.sees_logs else (),
         bar=spark.bar,
+        leases=[lease for lease in call.control.access.leases.open_now if lease.app == name] if sees else (),
         every=60,
     )
 

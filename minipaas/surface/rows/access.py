@@ -59,6 +59,19 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         method="GET",
+        path=f"{V1}/apps/{{app}}/drift",
+        access=Access.READ,
+        handler=leases.drift,
+        summary="What differs in an instance from its image, and who has been in it.",
+        query=(
+            Query(name="service", summary="Of this service.", pattern=NAME),
+            Query(name="slot", summary="This instance of it.", kind=int, default=0, minimum=1, maximum=10_000),
+        ),
+        response=wire_access.Drift,
+        errors=(404, 422, 502, 503),
+    ),
+    Row(
+        method="GET",
         path=f"{V1}/leases",
         access=Access.READ,
         handler=leases.listing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minipaas.surface.access import Access
 from minipaas.surface.pages import actions, sign_in, upload
+from minipaas.surface.pages import leases as lease_form
 from minipaas.surface.pages import tokens as token_forms
 from minipaas.surface.pages import trust as trust_form
 from minipaas.surface.pages.app import app as app_page
@@ -211,6 +212,17 @@ ROWS: tuple[Row, ...] = (
         response="text/html",
         status=201,
         errors=(400, 409, 413, 415),
+    ),
+    Row(
+        method="POST",
+        path="/apps/{app}/access/{lease}/end",
+        access=Access.ENTER,
+        handler=lease_form.end,
+        summary="End an open access on the status page.",
+        form=lease_form.EndAccess,
+        response="text/html",
+        status=303,
+        errors=(400, 404, 413, 415),
     ),
     Row(
         method="POST",
