@@ -92,6 +92,7 @@ class Control:
         self._collect = asyncio.Event()
         self.access = Access(engine, registry, config.access, data, lambda: self.observed)
         """The ways into instances."""
+        self._intake.touched = self.access.touched_services
         self.reopening = Reopening(registry, engine, self.shelf, self.access, images, lambda: self.observed)
 
     @property

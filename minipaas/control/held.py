@@ -176,6 +176,7 @@ class HeldBundles:
             new_roots=[root for _, root in parcel.verdict.new_roots],
             trusted_root=numbered(parcel.root)[0],
             now=now,
+            clean=self._intake.touched(parcel.release.app),
         )
         return outlook(desired, self._observed(), now)
 

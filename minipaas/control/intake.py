@@ -78,6 +78,8 @@ class Intake:
         self._limits = limits
         self._platform = platform
         self._openings = openings
+        self.touched: Callable[[str], frozenset[str]] = lambda app: frozenset()
+        """The services of an app in whose instances somebody has been: a deploy replaces them."""
         self.store = asyncio.Lock()
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -137,6 +139,7 @@ class Intake:
                 actor=actor,
                 origin=origin,
                 now=time.time(),
+                clean=self.touched(parcel.release.app),
             )
         await self._warn(parcel.verdict, change, origin)
         return change

@@ -170,6 +170,10 @@ class Access:
                 container = await stack.enter_async_context(self.toolbox.open(container, lease.left))
             yield await stack.enter_async_context(self._engine.attach(container, command))
 
+    def touched_services(self, app: str) -> frozenset[str]:
+        """The services of an app in whose running instances somebody has been."""
+        return frozenset(one.service for one in self._observed().of(app) if one.running and self.touched.of(one.id))
+
     async def drift(self, instance: Instance) -> list[FileChange]:
         """What differs in an instance from its image. Raises EngineError."""
         return await self._engine.scenes.changes(instance.id)

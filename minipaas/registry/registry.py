@@ -140,13 +140,21 @@ class Registry:
         actor: str,
         origin: str,
         now: float,
+        clean: frozenset[str] = frozenset(),
     ) -> Change:
         """Take in a verified release, with the root.json files that its bundle brought and that were checked, and
         begin to deploy it: `requests.accept`."""
 
         def work(db: Connection) -> Change:
             return requests.accept(
-                db, release, new_roots=new_roots, trusted_root=trusted_root, actor=actor, origin=origin, now=now
+                db,
+                release,
+                new_roots=new_roots,
+                trusted_root=trusted_root,
+                actor=actor,
+                origin=origin,
+                now=now,
+                clean=clean,
             )
 
         return await self._write(work, apps=True)

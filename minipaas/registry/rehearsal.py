@@ -23,7 +23,13 @@ class Rehearsal:
         self._database = database
 
     async def accept(
-        self, release: Release, *, new_roots: Sequence[bytes], trusted_root: int | None, now: float
+        self,
+        release: Release,
+        *,
+        new_roots: Sequence[bytes],
+        trusted_root: int | None,
+        now: float,
+        clean: frozenset[str] = frozenset(),
     ) -> AppDesired:
         """As `requests.accept`."""
         return await self._of(
@@ -35,6 +41,7 @@ class Rehearsal:
                 actor=_NOBODY,
                 origin=_NOBODY,
                 now=now,
+                clean=clean,
             )
         )
 

@@ -4,7 +4,7 @@ nothing is different."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from sqlite3 import Connection
 
 from msgspec.structs import replace
@@ -28,10 +28,12 @@ def accept(
     actor: str,
     origin: str,
     now: float,
+    clean: frozenset[str] = frozenset(),
 ) -> Change:
     """Take in a verified release and begin to deploy it. `trusted_root` is the version of the newest root that the
-    verification started from. Raises Conflict(root.moved, root.fork, route.taken, port.taken),
-    Refused(root.gap, release.downgrade, release.below_floor, release.number)."""
+    verification started from; services in `clean` get new instances also where nothing of theirs has changed. Raises
+    Conflict(root.moved, root.fork, route.taken, port.taken), Refused(root.gap, release.downgrade,
+    release.below_floor, release.number)."""
     if trusted_root is not None and trust.newest_root(db) != trusted_root:
         raise Conflict(
             f"cannot accept {release.app} {release.version}: the trust root changed while it was verified",
@@ -56,7 +58,19 @@ def accept(
         tuning=_wanted(db, release.app, pointers),
         instead=f"deploy {release.version}",
     )
+    change = _anew(db, change, clean & release.spec.services.keys())
     _record(db, change, f"{release.app} {release.version} ({release.short})", origin)
+    return change
+
+
+def _anew(db: Connection, change: Change, services: Collection[str]) -> Change:
+    """Its own number tells the instances that it starts for these from all that were there before, also from an earlier
+    attempt."""
+    if not services:
+        return change
+    tuning = {name: replace(change.tuning.get(name, Tuning()), restarted=change.id) for name in services}
+    change = replace(change, tuning={**change.tuning, **tuning})
+    changes.save(db, change)
     return change
 
 
@@ -176,11 +190,7 @@ def restart(db: Connection, app: str, service: str | None, *, actor: str, origin
     if service is not None:
         _service(serving, service, "restart")
     change = _run_anew(db, serving, ChangeKind.RESTART, tuning, actor=actor, now=now, instead=f"restart of {what}")
-    # Its own number tells those that it starts from all that were there before, also from an earlier attempt.
-    for name in [service] if service is not None else serving.spec.services:
-        tuning[name] = replace(tuning.get(name, Tuning()), restarted=change.id)
-    change = replace(change, tuning=tuning)
-    changes.save(db, change)
+    change = _anew(db, change, [service] if service is not None else list(serving.spec.services))
     _record(db, change, what, origin)
     return change
 

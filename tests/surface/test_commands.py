@@ -17,6 +17,7 @@ from msgspec import structs
 
 from minipaas.model.config import AccessConfig, ApiConfig
 from tests.boxes import RunningBox, config, fake, running_box, started, toml  # noqa: F401 - fixtures
+from tests.bundle.builders import make_image, tar_layer
 from tests.fakepodman import FakePodman
 
 EXEC = "/api/v1/apps/shop/exec"
@@ -297,3 +298,30 @@ async def test_what_was_changed_by_hand_can_be_listed(shop: RunningBox) -> None:
         assert {"path": "/changed", "what": "added"} in told["files"]
         async with session.get("/api/v1/apps/shop/drift?service=db") as answer:
             assert answer.status == 404
+
+
+WORKER = '[services.worker]\nimage = "x"\nstop = "1s"\n'
+
+
+async def test_the_next_deploy_replaces_what_was_touched_and_nothing_else(started: RunningBox) -> None:  # noqa: F811
+    images = {name: make_image(tar_layer({"hello": name.encode()})) for name in ("web", "worker")}
+
+    def workers() -> list[str]:
+        return [one.id for one in started.instances() if one.running and one.service == "worker"]
+
+    async def deploy(version: str) -> list[str]:
+        """The workers that run afterwards; web and worker are in each release what they were before."""
+        text = toml(version=version, extra=WORKER)
+        bundle = started.bundle(text, services=tuple(images), version=version, images=images)
+        await started.ended(await started.send_file(bundle))
+        await started.until(lambda: len(workers()) == 1)
+        return workers()
+
+    before = await deploy("1.0")
+    assert await deploy("1.1") == before, "a deploy leaves alone what it does not change"
+    async with entered(started, {"argv": ["true"], "service": "worker"}, await started.token("admin")) as client:
+        await client.to_the_end()
+    after = await deploy("1.2")
+    assert after != before
+    assert started.control.access.touched_services("shop") == frozenset()
+    assert await deploy("1.3") == after
