@@ -17,6 +17,7 @@ from minipaas.engine.archive import Archive
 from minipaas.engine.attach import Attached, Command
 from minipaas.engine.engine import Engine
 from minipaas.forensics import limits
+from minipaas.forensics.files import own
 from minipaas.forensics.kept import Kept
 from minipaas.forensics.leases import Leases, OpenLease
 from minipaas.forensics.target import choose
@@ -175,8 +176,9 @@ class Access:
         return frozenset(one.service for one in self._observed().of(app) if one.running and self.touched.of(one.id))
 
     async def drift(self, instance: Instance) -> list[FileChange]:
-        """What differs in an instance from its image. Raises EngineError."""
-        return await self._engine.scenes.changes(instance.id)
+        """What differs in an instance from its image, without what Podman makes in every container. Raises
+        EngineError."""
+        return own(await self._engine.scenes.changes(instance.id))
 
     async def alive(self, container: str) -> bool:
         """Whether an instance still runs; when nobody can tell it does."""

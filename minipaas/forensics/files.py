@@ -26,6 +26,8 @@ SCRATCH = ("/tmp", "/var/tmp")  # noqa: S108
 _PODMANS = ("/dev", "/proc", "/sys", "/run", *SCRATCH)
 """Mounted over, or made by Podman: what is there is not the instance's."""
 _PODMANS_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"})
+_PODMANS_OWN = frozenset({"/etc/passwd", "/etc/group"})
+"""Made by Podman where the image has none."""
 _CORE = re.compile(r"core(\.\d+)?")
 """As core(5) names them by default."""
 
@@ -41,10 +43,21 @@ class Reader(Protocol):
 def own(changes: Iterable[FileChange]) -> list[FileChange]:
     """What the instance itself has changed: without what Podman makes in every container, and without directories
     that differ only because something in them does. `changes` in the order of paths."""
-    found = [one for one in changes if one.path not in _PODMANS_FILES and not _below(one.path, _PODMANS)]
-    above = {parent for one in found for parent in _parents(one.path)}
-    above |= {parent for path in (*_PODMANS, *_PODMANS_FILES) for parent in _parents(path)}
-    return [one for one in found if one.what is not Touched.MODIFIED or one.path not in above]
+    found = [
+        one
+        for one in changes
+        if one.path not in _PODMANS_FILES
+        and not _below(one.path, _PODMANS)
+        and not (one.path in _PODMANS_OWN and one.what is Touched.ADDED)
+    ]
+    holding = {parent for one in found for parent in _parents(one.path)}
+    podmans = {parent for path in (*_PODMANS, *_PODMANS_FILES) for parent in _parents(path)}
+    return [
+        one
+        for one in found
+        if not (one.what is Touched.MODIFIED and one.path in holding | podmans)
+        and not (one.what is Touched.ADDED and one.path in podmans - holding)
+    ]
 
 
 def tops(changes: Sequence[FileChange]) -> list[str]:

@@ -64,6 +64,8 @@ def changes(**found: Touched) -> list[FileChange]:
         (changes(var=MODIFIED, var__lib=MODIFIED, var__lib__x=ADDED), ["/var/lib/x"]),
         (changes(srv=MODIFIED), ["/srv"]),
         (changes(etc=MODIFIED, etc__passwd=MODIFIED), ["/etc/passwd"]),
+        (changes(etc=ADDED, etc__passwd=ADDED, var=ADDED, var__tmp=ADDED, tmp=ADDED), []),
+        (changes(etc=ADDED, etc__passwd=ADDED, etc__new=ADDED), ["/etc", "/etc/new"]),
         (changes(bin__sh=REMOVED), ["/bin/sh"]),
         (changes(tmpfile=ADDED), ["/tmpfile"]),
     ],
