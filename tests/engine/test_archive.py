@@ -51,6 +51,7 @@ async def test_what_a_path_is(engine: Engine, fake: FakePodman, container: str) 
 async def test_a_root_that_is_read_only(engine: Engine, fake: FakePodman) -> None:
     await engine.ensure_network("shop")
     made = await engine.create(make_launch(fake.add_image(), read_only=True))
+    await engine.start(made)
     with pytest.raises(EngineError) as error:
         await engine.archive.write(made, "/", pieces(tar(("a", b"x", {}))))
     assert error.value.code == "engine.read_only"

@@ -474,7 +474,11 @@ async def stat_archive(fake: FakePodman, request: web.Request, args: Args) -> we
 
 @route("PUT", "containers/{name}/archive")
 async def fill_container(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
-    scene.fill(fake.world.find(args["name"]), request.query["path"], await request.read())
+    container, path = fake.world.find(args["name"]), request.query["path"]
+    if container.running or files.known(container):
+        await files.unpack(container, path, request)
+    else:
+        scene.fill(container, path, await request.read())
     return web.Response()
 
 
@@ -484,12 +488,6 @@ async def container_archive(fake: FakePodman, request: web.Request, args: Args) 
     if files.known(container):
         return web.Response(body=files.packed(container, path), headers=files.stat_header(container, path))
     return web.Response(body=scene.archive(container, path), content_type="application/x-tar")
-
-
-@route("PUT", "containers/{name}/archive")
-async def put_archive(fake: FakePodman, request: web.Request, args: Args) -> web.Response:
-    await files.unpack(fake.world.find(args["name"]), request.query["path"], request)
-    return web.Response()
 
 
 @route("POST", "containers/{name}/exec")
