@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -88,6 +87,7 @@ class Leases:
         self.kept = kept
         self._open: dict[str, OpenLease] = {}
         self._closed = False
+        self._last_id = 0
         self.version = 0
         """Grows with everything that a page could show."""
 
@@ -114,7 +114,7 @@ class Leases:
         seconds = self._checked(reason, seconds)
         now = self.now()
         lease = Lease(
-            id=f"{int(now):08x}{secrets.token_hex(2)}",
+            id=self._next_id(now),
             kind=kind,
             app=instance.app,
             service=instance.service,
@@ -161,6 +161,11 @@ class Leases:
         self._closed = True
         for one in self._open.values():
             one.end(Ending.STOPPED, "minipaas stops, or another process of it takes over")
+
+    def _next_id(self, now: float) -> str:
+        """Twelve hex digits, in the order of time: seconds and fractions of them, no two alike."""
+        self._last_id = max(int(now * 65536), self._last_id + 1)
+        return f"{self._last_id:012x}"
 
     def _checked(self, reason: str, seconds: float | None) -> float:
         config = self._config
