@@ -6,6 +6,7 @@ instance that somebody could have written to is marked before it can be.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -181,11 +182,17 @@ class Access:
         return own(await self._engine.scenes.changes(instance.id))
 
     async def alive(self, container: str) -> bool:
-        """Whether an instance still runs; when nobody can tell it does."""
-        try:
-            return (await self._engine.inspect(container)).state.status == "running"
-        except EngineError as error:
-            return error.code != "engine.missing"
+        """Whether an instance still runs; when nobody can tell it does. Podman hears of an end a moment after the
+        commands within have ended: a look that finds it running is not the last one."""
+        for pause in (*limits.ALIVE_PAUSES, None):
+            try:
+                if (await self._engine.inspect(container)).state.status != "running":
+                    return False
+            except EngineError as error:
+                return error.code != "engine.missing"
+            if pause is not None:
+                await asyncio.sleep(pause)
+        return True
 
     async def _touch(self, instance: Instance, kind: Entry, visitor: Visitor) -> None:
         touch = Touch(by=visitor.actor, how=kind.value, at=self.leases.now())

@@ -17,6 +17,8 @@ WRITE_EVERY: Final = 1.0
 """A recording is on disk by then, as far as a kill of minipaas is concerned."""
 PIECE: Final = 64 * 1024
 """So much of a recording is written at once."""
+ALIVE_PAUSES: Final = (0.1, 0.2, 0.4)
+"""Between looks whether an instance has ended with the command in it."""
 CONNECTIONS: Final = 64
 """Connections at once through one forward."""
 SHOWN: Final = 200
