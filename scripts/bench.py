@@ -1,5 +1,6 @@
 """The figures: each against its target, and where there is one against a yardstick measured in the same run.
 
+crash    from the death of an instance to the first answer of its replacement, its scene kept, against raw podman start
 deploy   a ~200 MB app from a file to the first 200 through the ingress, against raw podman load + run;
          and the next release of it with only the app layer changed
 idle     memory and CPU of `serve` and of Podman's service with 50 healthy instances probed and measured every
@@ -21,6 +22,7 @@ import argparse
 import subprocess
 import sys
 
+from benches.crash import bench_crash
 from benches.deploy import bench_deploy
 from benches.idle import bench_idle
 from benches.ingress.bench import add_arguments, bench_ingress
@@ -33,6 +35,7 @@ from kit.box import BoxError, terminate_cleanly
 from kit.podman import PodmanError
 
 BENCHES = {
+    "crash": (bench_crash, 10),
     "deploy": (bench_deploy, 3),
     "idle": (bench_idle, 1),
     "start": (bench_start, 5),
