@@ -44,6 +44,7 @@ def test_what_is_written_works(
     )
     # the documents name the usual ports and places; this box has its own
     usual = {":8080/": f":{box.ingress}/", ":7070": f":{box.page}", "/var/lib/minipaas/": f"{box.data}/"}
+    usual |= {":/tmp/": ":/tmp/"}  # inside an instance
     usual |= {"/tmp/": f"{tmp_path}/", "/backup/": f"{tmp_path}/", "mosquitto_pub ": f"mosquitto_pub -p {mqtt} "}
     typed = re.sub("|".join(usual), lambda found: usual[found[0]], f"set -e\n{script(document)}")
     ran = subprocess.run(
