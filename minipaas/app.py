@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from minipaas.certs.acme import Acme
 from minipaas.certs.keeper import Keeper
 from minipaas.control.clock import trusted_time
 from minipaas.control.control import Control
@@ -191,8 +192,7 @@ async def box(
         stack.callback(group.create_task(control.run(), name="control").cancel)
         if certificates is not None:
             certificates.routed = lambda: {entry.route.host for entry in control.ingress.routes()}
-            keeping = group.create_task(certificates.run(), name="certificates")
-            stack.callback(keeping.cancel)
+            stack.callback(group.create_task(certificates.run(), name="certificates").cancel)
         await control.first_look(patience)
         await ingress.start(
             (),
@@ -201,6 +201,7 @@ async def box(
             proxies=Proxies([parse_network(one) for one in config.ingress.trusted_proxies]),
             access_log=_access_log(config.ingress, data),
         )
+        _fetch_certificates(certificates, control, group, stack)
         letting_go = _let_go_of_streams(control, listeners)
         stack.callback(group.create_task(letting_go, name="streams of before").cancel)
         surface = Surface()
@@ -225,7 +226,21 @@ async def _certificates(config: Config, data: Path, registry: Registry) -> Keepe
     own = [(Path(one.cert), Path(one.key or one.cert)) for one in tls.certificate]
     keeper = await Keeper.open(data / "tls", registry.box_id, own, clock)
     keeper.names = tuple(normal for name in tls.names if (normal := normal_name(name)) is not None)
+    if tls.acme is not None:
+        keeper.acme = acme = Acme(data / "tls/acme", tls.acme, clock)
+        acme.routed = lambda: keeper.routed()  # noqa: PLW0108 - the keeper gets its own later
+        acme.changed = keeper.fetched
+        await asyncio.to_thread(acme.load)
     return keeper
+
+
+def _fetch_certificates(
+    certificates: Keeper | None, control: Control, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack
+) -> None:
+    """From an ACME server, when the operator wants that; the ingress has to listen, for it shows the proofs."""
+    if certificates is not None and certificates.acme is not None:
+        certificates.acme.publish = control.ingress.challenge
+        stack.callback(group.create_task(certificates.acme.run(), name="acme").cancel)
 
 
 async def _let_go_of_streams(control: Control, listeners: Listeners) -> None:

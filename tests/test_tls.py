@@ -18,9 +18,10 @@ import msgspec
 from minipaas.app import box as a_box
 from minipaas.ingress.listen import bind
 from minipaas.model.certificate import Source
-from minipaas.model.config import CertificateFiles, TlsConfig
+from minipaas.model.config import AcmeConfig, CertificateFiles, TlsConfig
 from minipaas.takeover.listeners import Held, Listeners
 from tests.boxes import PATIENCE, RunningBox, config, fake, running_box, toml
+from tests.certs.acmeserver import AcmeServer
 from tests.certs.made import OtherCa
 from tests.fakepodman.server import FakePodman
 
@@ -95,6 +96,23 @@ async def test_the_operators_files_serve_and_are_watched(fake: FakePodman, tmp_p
         assert [(row.action, row.subject) for row in rows] == [("reload", "certificates")] * 2
         assert rows[1].result == "ok"
         assert str(path) in rows[0].result
+
+
+async def test_a_box_fetches_the_certificate_of_a_route(fake: FakePodman, tmp_path: Path) -> None:
+    async with AcmeServer(tmp_path, 0, time.time() - 3600) as server:
+        acme = AcmeConfig(agree=True, directory=server.directory, ca=str(server.root))
+        async with secure_box(fake, tmp_path, TlsConfig(acme=acme)) as box:
+            server.proof_port = box.control.ingress.addresses[0][1]
+            await box.deploy(toml(routes='"shop.example.com", "shop.local"'))
+            await box.control.reload_certificates(actor="test", origin="test")
+            keeper = box.control.certificates
+            assert keeper is not None
+            await box.until(lambda: any(one.source is Source.ACME for one in keeper.certificates()))
+            public = tmp_path / "public.pem"
+            public.write_bytes(server.ca.pem)
+            assert (await get(box, public, "shop.example.com"))[0] == 200
+            assert (await get(box, root(box, tmp_path), "shop.local"))[0] == 200
+            assert keeper.troubles() == ()
 
 
 async def test_files_that_are_bad_at_the_start_do_not_keep_the_box_from_it(fake: FakePodman, tmp_path: Path) -> None:

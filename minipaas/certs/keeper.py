@@ -1,7 +1,8 @@
 """The keeper of all certificates: which one speaks for a name now, kept fresh while the box runs.
 
-For a name: the operator's certificate with that very name, else the operator's wildcard, else one of this box's own CA,
-made when it is first asked for. A client that names nobody (RFC 6066) gets the one for the address it came to.
+For a name: the operator's certificate with that very name, else the operator's wildcard, else one that an ACME server
+has signed and that is still good, else one of this box's own CA, made when it is first asked for. A client that names
+nobody (RFC 6066) gets the one for the address it came to.
 
 What always holds: whatever is wrong with a file, the disk or the clock, something serves, and `troubles` says what is
 wrong. Times are trusted times (never below the floor that this box knows), so a clock that jumps back does no harm.
@@ -17,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from minipaas.certs.acme import Acme
 from minipaas.certs.allowance import Allowance
 from minipaas.certs.authority import Authority
 from minipaas.certs.contexts import server_context
@@ -25,7 +27,7 @@ from minipaas.certs.limits import DAY, LIMITS, Limits
 from minipaas.certs.listener import Listener
 from minipaas.certs.own import Files, OwnFiles
 from minipaas.certs.pair import Pair
-from minipaas.model.certificate import Certificate, normal_name, wildcard_of
+from minipaas.model.certificate import Certificate, Source, normal_name, wildcard_of
 from minipaas.model.release import TrustedTime
 
 log = logging.getLogger("minipaas.certs")
@@ -51,6 +53,10 @@ class Keeper:
         """The hosts that routes name now."""
         self.names: tuple[str, ...] = ()
         """Names that have a certificate whether or not a route has them."""
+        self.acme: Acme | None = None
+        """Set where an ACME server may be asked; who sets it runs it too."""
+        self._fetched: tuple[Pair, ...] = ()
+        """What it gave, and speaks since the last look."""
         self._issued = issued
         self._own = own
         self._clock = clock
@@ -96,7 +102,7 @@ class Keeper:
 
     def pair(self, name: str) -> Pair:
         """What speaks for a host name, a wildcard or an address now."""
-        return self._own.find(name, self.now) or self._make((self._leaf(name),))
+        return self._brought(name) or self._make((self._leaf(name),))
 
     def context(self, address: str) -> ssl.SSLContext:
         """What a handshake begins with that comes in at this address of the box; the name that the client then gives
@@ -137,7 +143,11 @@ class Keeper:
 
     def _known(self, name: str) -> bool:
         """Whether there is a certificate for this name anyhow. For others one is made too, though not for a flood."""
-        return self._own.find(name, self.now) is not None or (self._leaf(name),) in self._wanted()
+        return self._brought(name) is not None or (self._leaf(name),) in self._wanted()
+
+    def _brought(self, name: str) -> Pair | None:
+        """What others have signed for this name."""
+        return self._own.find(name, self.now) or (self.acme.find(name, self.now) if self.acme is not None else None)
 
     def _make(self, names: Names) -> Pair:
         wanted = self._wanted()
@@ -164,6 +174,10 @@ class Keeper:
         self._force = True
         self._woken.set()
 
+    def fetched(self) -> None:
+        """There is something new from the ACME server."""
+        self._woken.set()
+
     async def run(self) -> None:
         """Look at files and time again and again, until cancelled; soon when there is a new certificate to write."""
         while True:
@@ -188,9 +202,14 @@ class Keeper:
             for one in self._listeners:
                 await asyncio.to_thread(one.own.look, force)
             changed |= self._issued.renew(self.now)
+            if self.acme is not None:
+                if force:
+                    self.acme.hurry()
+                before, self._fetched = self._fetched, self.acme.pairs(self.now)
+                changed |= before != self._fetched
             wanted = self._wanted()
             for names in wanted:
-                if len(names) == 1 and self._own.find(names[0], self.now) is None:
+                if len(names) == 1 and self._brought(names[0]) is None:
                     self._issued.get(names, self.now, wanted)
                     await asyncio.sleep(0)  # a key and a signature each: requests go in between
             rotate = time.monotonic() - self._doors_made > self._limits.tickets
@@ -208,11 +227,17 @@ class Keeper:
     # -- what there is
 
     def certificates(self) -> tuple[Certificate, ...]:
-        """All that would be served now: the operator's, then those of the CA."""
+        """All that would be served now: the operator's, then those of the ACME server and of the CA."""
         own = [pair.facts for pair in self._own.pairs]
         own += [one.pair.facts for one in self._listeners if one.own.pairs]
-        made = sorted((pair.facts for pair in self._issued.pairs), key=lambda one: one.names)
-        return tuple({one.fingerprint: one for one in (*own, *made)}.values())
+        made = sorted((pair.facts for pair in self._issued.pairs if self._speaks(pair)), key=lambda one: one.names)
+        fetched = [pair.facts for pair in self._fetched if self.pair(pair.facts.names[0]) is pair]
+        return tuple({one.fingerprint: one for one in (*own, *fetched, *made)}.values())
+
+    def _speaks(self, made: Pair) -> bool:
+        """Whether this one of the CA's is not just in reserve, for a name that others have signed for."""
+        names = made.facts.names
+        return len(names) > 1 or made.facts.fingerprint in self.of_listeners() or self._brought(names[0]) is None
 
     def of_listeners(self) -> frozenset[str]:
         """Fingerprints of those that fixed listeners (the API) show."""
@@ -231,6 +256,8 @@ class Keeper:
         )
         if certificate.file and failed is not None:
             return f"{failed.message}; the one before it goes on serving"
+        if certificate.source is Source.ACME and self.acme is not None:
+            return self.acme.troubles.get(certificate.names[0], "")
         left = certificate.not_after - now
         if left < 0:
             return f"it ended {_days(-left)} ago"
@@ -247,6 +274,8 @@ class Keeper:
         for file, one in serving.items():
             if trouble := self.trouble_of(one):
                 said.append(trouble if trouble.startswith("cannot") else f"certificate {file}: {trouble}")
+        if self.acme is not None:
+            said += self.acme.troubles.values()
         return tuple(dict.fromkeys(said))
 
     def _all_own(self) -> tuple[OwnFiles, ...]:

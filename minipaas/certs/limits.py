@@ -41,3 +41,33 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 LIMITS = Limits()
+
+
+class AcmeLimits(Struct, frozen=True, kw_only=True):
+    """What is asked of an ACME server, how often, and for how long an answer is awaited."""
+
+    files: Limits = LIMITS
+    """For what it signs."""
+    hosts: int = 100
+    """Host names that get a certificate."""
+    request: int = 10
+    """Longest request: its beginning, and then its answer."""
+    answer: int = 1024 * 1024
+    """Longest answer."""
+    order: float = 180.0
+    """Longest order, from its first request to the certificate."""
+    poll: float = 2.0
+    """Pause between two questions whether the server is done."""
+    look: float = 30.0
+    """What is missing or due is looked for this often."""
+    retry: float = 60.0
+    """After a first failure it is tried again so late; after each further one twice as late..."""
+    longest: float = DAY
+    """...and never later than this."""
+    limited: float = 3600.0
+    """But not earlier than this when the server says that it was asked too often."""
+    spread: float = 0.05
+    """Renewals are spread over this share of a certificate's life."""
+
+
+ACME_LIMITS = AcmeLimits()

@@ -22,8 +22,13 @@ _MIN_RSA = 2048
 def load(cert: Path, key: Path, limits: Limits = LIMITS) -> Pair:
     """A chain and its key; both may be in one file. Raises Invalid that names the file and what is wrong."""
     data = _read(cert, limits)
+    return judge(cert, key, data, data if key == cert else _read(key, limits), limits)
+
+
+def judge(cert: Path, key: Path, data: bytes, key_data: bytes, limits: Limits = LIMITS) -> Pair:
+    """The same of what is, or is to be, in these files."""
     chain = _chain(cert, data, limits)
-    private = _key(key, data if key == cert else _read(key, limits))
+    private = _key(key, key_data)
     _match(cert, key, chain, private)
     known = facts(chain[0], Source.FILE, str(cert))
     if not known.names:

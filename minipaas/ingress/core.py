@@ -58,6 +58,8 @@ class Core:
         """Where clients without TLS are sent."""
         self.proxies = NOBODY
         """Who may speak for others."""
+        self.challenges: dict[bytes, bytes] = {}
+        """What this box itself answers, by path: proofs for who is about to sign a certificate (RFC 8555, 8.3)."""
         self.access_log: AccessLog | None = None
         self.hsts = b""
         """The Strict-Transport-Security line for answers over TLS."""
@@ -94,6 +96,14 @@ class Core:
         for guard in {*before.values(), *self.guards.values()}:
             if guard.waiting:
                 guard.look()
+
+    def challenge(self, path: bytes, answer: bytes | None) -> None:
+        """Answer this path whatever its host, route or not; None: no more."""
+        if answer is None:
+            self.challenges.pop(path, None)
+        else:
+            self.challenges[path] = answer
+        self.table = RouteTable(self.table.targets)  # another table: nobody goes on by a look that is remembered
 
     def location(self, request: Request) -> bytes:
         """The same address with TLS."""

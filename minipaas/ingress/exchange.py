@@ -131,6 +131,9 @@ class Exchange(asyncio.Protocol):
         target = self._pin
         if target is None:
             if request.table is not core.table:
+                if core.challenges and request.path in core.challenges:
+                    self._prove(core.challenges[request.path])
+                    return
                 request.table = core.table
                 request.target = core.table.lookup(request.host, request.path)
             target = request.target
@@ -424,6 +427,16 @@ class Exchange(asyncio.Protocol):
             fault, fields=request.fields.block, close=not keep, head_only=request.head_only, location=location
         )
         self.transport.write(page)
+        if keep:
+            self._settle()
+        else:
+            self._linger()
+
+    def _prove(self, answer: bytes) -> None:
+        """Show to who is about to sign a certificate that this box answers for the host."""
+        request = self.request
+        keep = request.keep and not self.left and not self.core.closing
+        self.transport.write(pages.proof(answer, close=not keep, head_only=request.head_only))
         if keep:
             self._settle()
         else:

@@ -163,6 +163,11 @@ class Ingress:
         """The table now, sorted."""
         return self._core.table.entries
 
+    def challenge(self, path: bytes, answer: bytes | None) -> None:
+        """Answer a path ourselves, whatever its host, without TLS too; None: no more. For proofs to who signs
+        certificates."""
+        self._core.challenge(path, answer)
+
     def counters(self) -> IngressCounters:
         """All counts at this instant."""
         core = self._core

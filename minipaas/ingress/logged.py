@@ -149,6 +149,11 @@ class LoggedClient(Client):
         self._paging = False
         self._tell()
 
+    def _prove(self, answer: bytes) -> None:
+        self._status = 200
+        super()._prove(answer)
+        self._tell()
+
     def _refuse(self, fault: Fault) -> None:
         super()._refuse(fault)
         self._started = time.monotonic()

@@ -187,3 +187,17 @@ def render(fault: Fault, *, fields: bytes = b"", close: bool, head_only: bool = 
     if close:
         lines.append("Connection: close")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if head_only else content)
+
+
+def proof(answer: bytes, *, close: bool, head_only: bool) -> bytes:
+    """The answer to a challenge (RFC 8555, section 8.3)."""
+    lines = [
+        "HTTP/1.1 200 OK",
+        f"Date: {formatdate(usegmt=True)}",
+        "Content-Type: application/octet-stream",
+        f"Content-Length: {len(answer)}",
+        "Cache-Control: no-store",
+    ]
+    if close:
+        lines.append("Connection: close")
+    return "\r\n".join((*lines, "", "")).encode() + (b"" if head_only else answer)

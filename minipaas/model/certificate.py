@@ -18,6 +18,8 @@ class Source(StrEnum):
     """This box's own CA."""
     FILE = "file"
     """The operator's PEM files."""
+    ACME = "acme"
+    """The ACME server that the operator chose."""
 
 
 class Certificate(Struct, frozen=True, kw_only=True):
@@ -29,7 +31,7 @@ class Certificate(Struct, frozen=True, kw_only=True):
     issuer: str
     source: Source
     file: str = ""
-    """The operator's file; empty for the box's own."""
+    """The operator's file; empty for one that the box made or fetched."""
     not_before: float
     not_after: float
     serial: str

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from minipaas.model.certificate import normal_name
+from minipaas.model.certificate import is_address, normal_name
 from minipaas.model.errors import Invalid
 from minipaas.model.route import Route
 from minipaas.model.typed import convert
@@ -69,6 +72,37 @@ class CertificateFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Empty: in the same file."""
 
 
+class AcmeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[tls.acme]`: that it is there lets the box fetch certificates (RFC 8555)."""
+
+    agree: bool = False
+    """The operator agrees to the terms of the certificate authority; without it there is no start."""
+    directory: str = "https://acme-v02.api.letsencrypt.org/directory"
+    """Where the server says what it offers."""
+    contact: str = ""
+    """An e-mail address for the authority; empty: none."""
+    ca: str = ""
+    """PEM file of the root that a private server's own certificate is judged by; empty: the public ones."""
+    hosts: tuple[str, ...] = ()
+    """Which host names get a certificate; empty: those of routes that look public."""
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong, the first first."""
+        if not self.agree:
+            yield "tls.acme.agree must be true: read the terms of the certificate authority, and say that you agree"
+        where = urlsplit(self.directory)
+        if where.scheme != "https" or not where.hostname:
+            yield f"tls.acme.directory: {self.directory!r} is not an https:// address"
+        if self.contact and not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", self.contact):
+            yield f"tls.acme.contact: {self.contact!r} is not an e-mail address"
+        for host in self.hosts:
+            name = normal_name(host)
+            if name is None or is_address(name):
+                yield f"tls.acme.hosts: {host!r} is not a host name"
+            elif name.startswith("*."):
+                yield f"tls.acme.hosts: {host!r}: wildcards cannot be proven over HTTP; name each host"
+
+
 class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[tls]`: that it is there turns TLS on."""
 
@@ -81,6 +115,7 @@ class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     names: tuple[str, ...] = ()
     """Host names that get a certificate of this box's own CA though no route names them."""
     certificate: tuple[CertificateFiles, ...] = ()
+    acme: AcmeConfig | None = None
 
 
 class PodmanConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,6 +227,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for host in self.tls.plain if self.tls else ():
             if Route.parse(host).prefix != "/":
                 raise ValueError(f"tls.plain: {host!r} is not a host; write it as routes do, without a path")
+        if self.tls is not None and self.tls.acme is not None:
+            for fault in self.tls.acme.faults():
+                raise ValueError(fault)
         if bool(self.api.cert) < bool(self.api.key):
             raise ValueError("api.key without api.cert: name the certificate's file too")
         if self.podman.socket and not self.podman.socket.startswith("unix://"):

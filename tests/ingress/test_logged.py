@@ -42,6 +42,14 @@ async def logged(tmp_path: Path) -> AsyncIterator[LoggedTown]:
         yield town
 
 
+async def test_a_proof_for_a_certificate_is_told_too(logged: LoggedTown) -> None:
+    path = b"/.well-known/acme-challenge/token"
+    logged.ingress.challenge(path, b"proof")
+    assert status(await logged.say(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path)) == 200
+    (told,) = await logged.told()
+    assert (told["status"], told["path"], told["host"]) == (200, path.decode(), "a")
+
+
 async def test_requests_of_one_connection_each_with_its_own_bytes(logged: LoggedTown) -> None:
     server = await logged.answer(OK)
     reader, writer = await logged.connect()

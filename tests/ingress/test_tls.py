@@ -521,6 +521,40 @@ async def test_who_comes_without_tls(shown: Shown, request_: bytes, where: str |
             assert server.heads == []
 
 
+async def test_a_proof_for_a_certificate_is_shown_without_tls_whoever_has_the_host(shown: Shown) -> None:
+    async with SecureTown(Ingress(), shown) as town:
+        server = await town.answer(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), route="shop.local")
+        path = b"/.well-known/acme-challenge/token"
+        town.ingress.challenge(path, b"token.thumbprint")
+        for host in ("shop.local", "nobody.local"):
+            for said in (await town.plain(ask(host, path.decode())), await town.say(ask(host, path.decode()))):
+                assert status(said) == 200
+                assert said.endswith(b"\r\n\r\ntoken.thumbprint")
+        head = await town.plain(ask("shop.local", path.decode(), "HEAD"))
+        assert (status(head), field(head, "Content-Length")) == (200, "16")
+        assert head.endswith(b"\r\n\r\n")
+        assert server.heads == []
+        other = path.decode() + "s"
+        assert status(await town.plain(ask("nobody.local", other))) == 404
+        assert status(await town.plain(ask("shop.local", other))) == 200, "the app's own proofs go on"
+
+
+async def test_on_one_connection_a_proof_comes_and_goes(shown: Shown) -> None:
+    async with SecureTown(Ingress(), shown) as town:
+        path = b"/.well-known/acme-challenge/token"
+        request = b"GET %b HTTP/1.1\r\nHost: a.example.com\r\n\r\n" % path
+        reader, writer = await asyncio.open_connection(*town.ingress.addresses[0])
+        seen = []
+        for answer in (None, b"one", b"two", None):
+            town.ingress.challenge(path, answer)
+            writer.write(request + request)
+            for _ in range(2):
+                head, body = await read_answer(reader)
+                seen.append(body if status(head) == 200 else status(head))
+        writer.close()
+        assert seen == [404, 404, b"one", b"one", b"two", b"two", 404, 404]
+
+
 @pytest.mark.parametrize("trusted", ["127.0.0.0/8", "10.0.0.0/8"])
 async def test_who_comes_with_tls_to_a_trusted_proxy_is_not_sent_to_tls(shown: Shown, trusted: str) -> None:
     async with SecureTown(Ingress(), shown) as town:

@@ -73,7 +73,7 @@ def _row(one: CertificateView) -> list[Cell]:
     used = [*one.routes, *(["API"] if one.api else [])]
     return [
         ", ".join(one.names),
-        "this box's CA" if one.source == "internal" else one.file or "a file",
+        {"internal": "this box's CA", "acme": "acme"}.get(one.source, one.file or "a file"),
         (left, "red") if one.days_left < _SOON else left,
         ", ".join(used),
         (one.trouble, "red"),

@@ -6,13 +6,14 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 import pytest
 import yaml
 
-from minipaas.model.config import Config, TlsConfig
+from minipaas.model.config import AcmeConfig, Config, TlsConfig
 from minipaas.model.metrics import Summary
 from minipaas.model.typed import convert, to_builtins
 from minipaas.surface.access import Access
@@ -45,18 +46,23 @@ def test_every_command_exists_with_its_options(line):
 
 
 def test_every_key_of_the_configuration_is_there_with_its_default():
-    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| `(.+?)` \|", BOOK, re.MULTILINE))
-    told: dict[str, dict[str, object]] = {}
-    for key, default in rows.items():
-        section, name = key.split(".")
-        told.setdefault(section, {})[name] = tomllib.loads(f"x = {default}")["x"]
-    whole = Config(tls=TlsConfig())
+    rows = dict(re.findall(r"^\| `(\w+(?:\.\w+)+)` \| `(.+?)` \|", BOOK, re.MULTILINE))
+    assert rows["tls.acme.agree"] == "false"
+    told: dict[str, dict[str, Any]] = {}
+    for key, default in (rows | {"tls.acme.agree": "true"}).items():
+        section, *inner, name = key.split(".")
+        table = told.setdefault(section, {})
+        for one in inner:
+            table = table.setdefault(one, {})
+        table[name] = tomllib.loads(f"x = {default}")["x"]
+    whole = Config(tls=TlsConfig(acme=AcmeConfig(agree=True)))
     assert to_builtins(convert(told, Config, "the handbook")) == to_builtins(whole)
     keys = {
         f"{section}.{field.name}"
         for section in Config.__struct_fields__
         for field in msgspec.structs.fields(getattr(whole, section))
     }
+    keys = keys - {"tls.acme"} | {f"tls.acme.{field.name}" for field in msgspec.structs.fields(AcmeConfig)}
     assert set(rows) == keys
 
 

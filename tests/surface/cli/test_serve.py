@@ -57,6 +57,16 @@ def test_the_data_directory_of_the_environment(tmp_path, monkeypatch):
         ("[tls]\nredirekt = true", 2, "tls.redirekt: unknown key\n→ did you mean redirect?"),
         ("[tls]\nhsts = 'soon'", 2, "'soon' is not a duration"),
         ("[tls]\nplain = ['a.b/c']", 2, "tls.plain: 'a.b/c' is not a host"),
+        ("[tls.acme]", 2, "tls.acme.agree must be true: read the terms"),
+        (
+            "[tls.acme]\nagree = true\ndirectory = 'http://a'",
+            2,
+            "tls.acme.directory: 'http://a' is not an https:// addr",
+        ),
+        ("[tls.acme]\nagree = true\ncontact = 'me'", 2, "tls.acme.contact: 'me' is not an e-mail address"),
+        ("[tls.acme]\nagree = true\nhosts = ['*.a.b']", 2, "tls.acme.hosts: '*.a.b': wildcards cannot be proven"),
+        ("[tls.acme]\nagree = true\nhosts = ['10.0.0.1']", 2, "tls.acme.hosts: '10.0.0.1' is not a host name"),
+        ("[tls.acme]\nagree = true\nhots = []", 2, "tls.acme.hots: unknown key"),
         ("[tls]\nnames = ['a b']", 2, "'a b' is not a host name"),
         (
             "[[tls.certificate]]\ncert = 'a.pem'\nkay = 'b'",
