@@ -122,8 +122,6 @@ class Order:
     def _choose(self, authorization: messages.AuthorizationResource) -> messages.ChallengeBody:
         for one in authorization.body.challenges:
             if one.chall.typ == "http-01":
-                if not one.chall.good_token:
-                    break
                 return one
         raise NotSigned("the server does not offer a proof over HTTP (http-01)")
 

@@ -185,7 +185,12 @@ class AcmeServer:
             raise Problem("rateLimited", "too many\x1b[31m certificates\nalready", 429)
         (identifier,) = asked["identifiers"]
         number = len(self.orders)
-        order = {"status": "pending", "jwk": jwk, "host": identifier["value"], "token": b64(secrets.token_bytes(24))}
+        order = {
+            "status": "pending",
+            "jwk": jwk,
+            "host": identifier["value"],
+            "token": b64(b"/../" + secrets.token_bytes(20)),
+        }
         self.orders.append(order)
         where = {"Location": f"{self.base}/order/{number}"}
         return web.json_response(self._shown(number), status=201, headers=where)
@@ -222,6 +227,7 @@ class AcmeServer:
                 "identifier": {"type": "dns", "value": order["host"]},
                 "challenges": [
                     {"type": "dns-01", "url": f"{self.base}/never", "status": "pending", "token": order["token"]},
+                    {"type": "of-tomorrow-01", "url": f"{self.base}/never", "status": "pending"},
                     self._challenge_of(number),
                 ],
             }
