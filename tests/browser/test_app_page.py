@@ -170,3 +170,20 @@ async def test_why_an_instance_died_is_one_click_away(box: RunningBox, visit: Vi
     async with one.page.expect_download() as downloading:
         await one.page.get_by_role("link", name="All in one signed file").click()
     assert (await downloading.value).suggested_filename.endswith(".crash")
+
+
+async def test_what_each_route_answers(box: RunningBox, visit: Visit) -> None:
+    await box.deploy(toml(routes='"shop.local", "shop.local/api"'))
+    for path in ("/", "/", "/api"):
+        assert (await box.get(path=path))[0] == 200
+    one = await operator(box, visit, "read")
+    await one.open("/apps/shop")
+    rows = one.page.locator("#answers tbody tr")
+    await expect(rows).to_have_count(2)
+    for number, route, count in ((0, "shop.local", 2), (1, "shop.local/api", 1)):
+        cells = rows.nth(number).locator("th, td")
+        await expect(cells.nth(0)).to_have_text(route)
+        assert int(await cells.nth(1).inner_text()) >= count, "probes through the ingress are counted too"
+        assert int(await cells.nth(3).inner_text()) >= count
+        assert (await cells.nth(7).inner_text()).endswith(" ms")
+    assert await one.barriers() == []

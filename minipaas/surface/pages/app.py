@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from aiohttp import web
+from markupsafe import Markup
 from msgspec import Struct
 
 from minipaas.model.errors import Missing
@@ -18,6 +19,7 @@ from minipaas.surface.i18n import catalogue
 from minipaas.surface.pages.overview import day, figures, rounded
 from minipaas.surface.pages.shell import language_of, render
 from minipaas.surface.wire import ChangeDetail, InstanceView, ServiceView
+from minipaas.telemetry.latency import quantile
 
 CHANGES_SHOWN = 15
 RELEASES_SHOWN = 20
@@ -31,6 +33,21 @@ class Use(Struct, frozen=True):
     memory: int
     share: float | None
     """Of the memory that it may have."""
+
+
+class Answers(Struct, frozen=True, kw_only=True):
+    """What one route has answered since minipaas began to, for people."""
+
+    route: str
+    service: str
+    requests: int
+    in_flight: int
+    classes: tuple[int, ...]
+    """2xx, 3xx, 4xx, 5xx."""
+    quantiles: tuple[float | None, ...]
+    """Half, 90 and 99 of 100 answers came within so many milliseconds."""
+    picture: Markup
+    """How many came within 0.25 ms, 0.5 ms, 1 ms and so on."""
 
 
 async def app(call: Call) -> web.Response:
@@ -62,9 +79,28 @@ async def app(call: Call) -> web.Response:
         back=any(not one.serving and not one.retired and one.outcome == "done" for one in releases),
         events=(await events_of(call, name, EVENTS_SHOWN)).events,
         crashes=await asyncio.to_thread(call.control.shelf.groups, name) if call.caller.sees_logs else (),
+        answers=_answers(call, name),
         bar=spark.bar,
         leases=[lease for lease in call.control.access.leases.open_now if lease.app == name] if sees else (),
         every=60,
+    )
+
+
+def _answers(call: Call, app: str) -> tuple[Answers, ...]:
+    """Of every route of the app."""
+    traffic = call.control.telemetry.traffic()
+    return tuple(
+        Answers(
+            route=str(one.route),
+            service=one.service,
+            requests=one.requests,
+            in_flight=one.in_flight,
+            classes=one.answers[1:],
+            quantiles=tuple(quantile(one.buckets, share) for share in (0.5, 0.9, 0.99)),
+            picture=spark.line(one.buckets),
+        )
+        for one in (traffic.routes if traffic else ())
+        if one.app == app
     )
 
 
