@@ -139,10 +139,10 @@ def _write_log(path: Path, lines: list[str]) -> None:
 
 
 def _size(path: Path, collected: files.Collected) -> int:
-    """Of the archive; one with nothing in it is no archive."""
+    """Of the archive; one with nothing but directories in it is no archive."""
     if not path.exists():
         return 0
-    if not collected.members:
+    if not collected.files:
         path.unlink()
         return 0
     return path.stat().st_size

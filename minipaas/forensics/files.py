@@ -75,6 +75,8 @@ class Collected:
 
     def __init__(self) -> None:
         self.members = 0
+        self.files = 0
+        """Members that are no directories."""
         self.contents = 0
         self.cores: list[str] = []
         self.missing: list[str] = []
@@ -130,6 +132,7 @@ def _add(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, out: tarf
         done.missing.append(f"{name}: {human_bytes(member.size)}, too large to keep")
         return
     done.members += 1
+    done.files += not member.isdir()
     done.contents += member.size
     member.name = name.lstrip("/")
     member.pax_headers = {}

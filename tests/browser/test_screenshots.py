@@ -27,6 +27,7 @@ PICTURES: dict[str, tuple[str, dict[str, object]]] = {
     "box": ("/box", {}),
     "box-dark-zh": ("/box?lang=zh", {"color_scheme": "dark"}),
     "audit": ("/audit?action=deploy", {}),
+    "logs": ("/apps/shop/logs", {}),
 }
 NARROW = {"width": 1000, "height": 640}
 
@@ -45,9 +46,18 @@ async def test_picture(scene: RunningBox, visit: Visit, secret: str, name: str) 
     visitor = await visit(scene.url, **{"viewport": NARROW, **options})
     await visitor.sign_in(secret)
     await visitor.open(path)
-    if path.startswith(("/apps", "/box")):
+    if path.startswith(("/apps", "/box")) and not path.endswith("/logs"):
         await expect(visitor.page.locator("#charts canvas").first).to_be_attached()
     await asyncio.to_thread(keep, name, await whole(visitor))
+
+
+async def test_picture_of_a_crash(scene: RunningBox, visit: Visit, secret: str) -> None:
+    group = scene.control.shelf.groups("shop")[0]
+    visitor = await visit(scene.url, viewport=NARROW)
+    await visitor.sign_in(secret)
+    await visitor.open(f"/crashes/{group.id}")
+    await expect(visitor.page.locator("#words")).to_contain_text("cannot find the database")
+    await asyncio.to_thread(keep, "crash", await whole(visitor))
 
 
 async def test_picture_of_an_upload(scene: RunningBox, visit: Visit, secret: str) -> None:

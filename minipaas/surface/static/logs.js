@@ -36,7 +36,7 @@
     node.className = `line ${line.stream}${line.level ? ` level-${line.level}` : ""}`;
     node.id = `line-${line.id}`;
     const text = line.stream === "minipaas" ? `${lines.dataset.missing} ${line.text}` : line.text;
-    node.append(when(line.time), " ", part("who", line.instance), " ", part("text", text));
+    node.append(when(line.time), " ", part("from", line.instance), " ", part("text", text));
     return node;
   };
   const add = (found) => {
