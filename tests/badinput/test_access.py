@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -15,7 +17,7 @@ from tests.badinput.shop import author, forge, fresh
 
 MUTATIONS = [row for row in TABLE if row.method not in ("GET", "HEAD") and row.form is None]
 """Of the API; forms of the page: tests/surface/test_sessions.py and test_page_actions.py."""
-HELD = "0" * 16
+NAMES = {"app": "shop", "name": "ci", "held": "0" * 16, "lease": "0" * 12, "crash": "0" * 12}
 IDS = [f"{row.method} {row.path}" for row in MUTATIONS]
 BODIES = {
     "/api/v1/bundles": lambda: fresh().build(),
@@ -27,13 +29,25 @@ BODIES = {
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveBox]:
-    """A box with one app; few of its refusals a minute get an audit row, so it is not shared with other modules."""
-    with LiveBox(tmp_path_factory.mktemp("door")) as one:
-        trust(one)
-        assert one.deploy(forge(version="1.0", sequence=100).build())["state"] == "done"
-        one.until(lambda: len(one.fake.containers) == 1)
-        yield one
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LiveBox]]:
+    """A box with one app for each name: few of its refusals a minute get an audit row, so each test has its own."""
+    with ExitStack() as stack:
+
+        @cache
+        def made(name: str) -> LiveBox:
+            one = stack.enter_context(LiveBox(tmp_path_factory.mktemp("door")))
+            trust(one)
+            assert one.deploy(forge(version="1.0", sequence=100).build())["state"] == "done"
+            one.until(lambda: len(one.fake.containers) == 1)
+            return one
+
+        yield made
+
+
+@pytest.fixture
+def door(doors: Callable[[str], LiveBox], request: pytest.FixtureRequest) -> LiveBox:
+    """The box of this test, whatever its parameters."""
+    return doors(request.node.originalname)
 
 
 def secret(box: LiveBox, role: str) -> str:
@@ -45,7 +59,7 @@ def secret(box: LiveBox, role: str) -> str:
 
 def knock(box: LiveBox, row: Row, headers: dict[str, str]) -> Answer:
     """This mutation over TCP."""
-    path = row.path.format(app="shop", name="ci", held=HELD, lease="0" * 12)
+    path = row.path.format(**NAMES)
     body = BODIES.get(row.path, lambda: None)()
     typed = {"Content-Type": "application/json"} if body and body.startswith(b"{") and "trust" not in path else {}
     return box.ask(row.method, path, body, typed | headers, tcp=True)
@@ -60,7 +74,7 @@ def shut(box: LiveBox, row: Row, headers: dict[str, str], status: int, code: str
         assert answer.message.startswith("cannot ")
         entry = box.audit()[0]
         assert (entry["id"] > before, entry["action"], entry["origin"]) == (True, "refused", "tcp 127.0.0.1")
-        assert entry["subject"] == f"{row.method} {row.path.format(app='shop', name='ci', held=HELD)}"
+        assert entry["subject"] == f"{row.method} {row.path.format(**NAMES)}"
         assert entry["result"] == answer.message
     return answer
 
@@ -79,7 +93,7 @@ def test_with_a_token_of_somewhere_else(door: LiveBox, row: Row) -> None:
 
 @pytest.mark.parametrize("row", [row for row in MUTATIONS if row.access is not Access.READ], ids=lambda row: row.path)
 def test_with_a_token_of_too_low_a_role(door: LiveBox, row: Row) -> None:
-    held = "deploy" if row.access is Access.ADMIN else "read"
+    held = "deploy" if row.access in (Access.ADMIN, Access.ENTER) else "read"
     bearer = {"Authorization": f"Bearer {secret(door, held)}"}
     answer = shut(door, row, bearer, 403, "api.role")
     assert f"may only {held}, this needs {'admin' if held == 'deploy' else 'deploy'}" in answer.message

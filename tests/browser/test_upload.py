@@ -47,7 +47,7 @@ async def drop(page: Page, *paths: Path) -> None:
 async def test_a_bundle_is_chosen_and_serves(box: RunningBox, visit: Visit) -> None:
     visitor = await author(box, visit)
     page = visitor.page
-    await page.get_by_role("link", name="Upload").click()
+    await page.get_by_role("link", name="Upload", exact=True).click()
     assert await visitor.barriers() == []
     path = box.bundle(toml())
     await page.get_by_label("Choose bundles").set_input_files(path)

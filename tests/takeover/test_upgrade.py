@@ -96,7 +96,7 @@ CRASH = insert(
     "takeover/own.py",
     "        self._control = control\n",
     "        print('the new version is unwell', file=sys.stderr, flush=True)\n"
-    "        asyncio.get_running_loop().call_later(0.4, os._exit, 9)\n",
+    "        asyncio.get_running_loop().call_later(0.4, __import__('os')._exit, 9)\n",
 )
 
 
