@@ -52,6 +52,9 @@ class Core:
         self.room = limits.connections
         """How many clients at once."""
         self.closing = False
+        """Every answer says that it is the last one of its connection."""
+        self.parting = False
+        """Nobody is waited for any more, also who was told that the connection stays."""
         self.now = 0.0
         self.accepted = self.turned_away = self.refused = self.unrouted = 0
         self.moved: Moved | None = None
@@ -228,7 +231,7 @@ class Core:
 
     async def close(self, drain: float) -> None:
         """Let requests under way finish for `drain` seconds, then cut what is left."""
-        self.closing = True
+        self.closing = self.parting = True
         for guard in self.guards.values():
             guard.dismiss()
         for one in tuple(self._shaking):

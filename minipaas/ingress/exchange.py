@@ -342,7 +342,7 @@ class Exchange(asyncio.Protocol):
         self._end()
         if self.left:
             self._linger()
-        elif not self._keep or self.core.closing:
+        elif not self._keep or self.core.parting:
             self._close()
         else:
             self._settle()

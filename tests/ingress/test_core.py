@@ -11,7 +11,7 @@ from fuzzing.world import TABLES, World
 
 from minipaas.ingress import Ingress
 
-from .peers import CLOSE, GET, OK, PATIENCE, Town, field, read_answer, small, status, until
+from .peers import CLOSE, GET, OK, PATIENCE, Town, field, read_answer, small, status, until, yielding
 
 
 def naming(name: str) -> bytes:
@@ -206,3 +206,32 @@ async def test_waiting_for_an_instance_ends_when_the_client_leaves(town: Town) -
         await until(lambda: town.ingress.counters().connections == 0, "the end of all clients")
     await until(lambda: server.open == 0, "the end of the connections to the instance")
     assert town.ingress.counters().instances == {server.name: 0}
+
+
+async def test_who_was_told_that_the_connection_stays_may_ask_once_more() -> None:
+    """The ingress begins to leave between the head of an answer, which says nothing of an end, and its body."""
+    async with Town(Ingress()) as town:
+        halfway, on = asyncio.Event(), asyncio.Event()
+
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(OK[:-2])
+                halfway.set()
+                await on.wait()
+                writer.write(OK[-2:])
+
+        await town.serve(handler)
+        reader, writer = await town.connect()
+        writer.write(GET)
+        assert b"Connection: close" not in await reader.readuntil(b"\r\n\r\n")
+        leaving = asyncio.create_task(town.ingress.leave(PATIENCE))
+        await yielding()
+        on.set()
+        assert await reader.readexactly(2) == b"ok"
+        writer.write(GET)
+        head, body = await read_answer(reader)
+        assert (status(head), body) == (200, b"ok")
+        assert field(head, "connection").lower() == "close"
+        assert await reader.read() == b""
+        await leaving
+        writer.close()

@@ -25,8 +25,9 @@ async def test_nobody_notices(tmp_path: Path, how: str) -> None:
                 assert status == 202, begun
             else:
                 box.process.send_signal(signal.SIGUSR2)
-            last = await box.last("done")
+            await box.last("done")
             await box.free()
+            last = await box.last("done")
             await asyncio.sleep(0.5)
             asked = load.count
             await asyncio.sleep(0.2)

@@ -31,8 +31,10 @@ async def test_nobody_is_refused_and_what_is_open_goes_on(tmp_path: Path) -> Non
             while True:
                 try:
                     one_reader, one = await asyncio.open_connection("127.0.0.1", port)
-                    await long._one(one_reader, one)
-                    one.close()
+                    try:
+                        await long._one(one_reader, one)
+                    finally:
+                        one.close()
                     count += 1
                 except (OSError, EOFError) as error:
                     refused.append(repr(error))
