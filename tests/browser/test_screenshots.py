@@ -47,6 +47,7 @@ async def test_picture(scene: RunningBox, visit: Visit, secret: str, name: str) 
     await visitor.sign_in(secret)
     await visitor.open(path)
     if path.startswith(("/apps", "/box")) and not path.endswith("/logs"):
+        await visitor.page.locator("#charts").scroll_into_view_if_needed()  # they are drawn when they are seen
         await expect(visitor.page.locator("#charts canvas").first).to_be_attached()
     await asyncio.to_thread(keep, name, await whole(visitor))
 
