@@ -9,7 +9,9 @@ Source: Podman API, SpecGenerator and `containers/{name}/archive`; catatonit(1),
 
 from __future__ import annotations
 
+import io
 import secrets
+import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,18 +76,17 @@ class Reopener:
         _, answer = await self._calls.call(what, "POST", "containers/create", json=body, timeout=limits.CREATE)
         container = decode(what, answer, Created).id
         try:
+            await self._fill(what, container, iter((_scratch(),)))
             if archive is not None:
-                await self._fill(what, container, archive)
+                await self._fill(what, container, _unpacked(archive))
             await self._calls.call(what, "POST", f"containers/{container}/start", timeout=limits.START)
         except BaseException:
             await self.remove(container)
             raise
         return container, name
 
-    async def _fill(self, what: str, container: str, archive: Path) -> None:
-        def pieces() -> Iterator[bytes]:
-            with archive.open("rb") as file:
-                yield from zstandard.ZstdDecompressor().read_to_iter(file)
+    async def _fill(self, what: str, container: str, pieces: Iterator[bytes]) -> None:
+        """Put a tar in."""
 
         def work() -> None:
             self._calls.session.call(
@@ -93,7 +94,7 @@ class Reopener:
                 "PUT",
                 f"containers/{container}/archive",
                 params={"path": "/"},
-                data=pieces(),
+                data=pieces,
                 headers={"Content-Type": "application/x-tar"},
                 timeout=limits.SCENE,
             )
@@ -118,6 +119,22 @@ class Reopener:
         params: Params = {"all": True, "filters": msgspec.json.encode(filters).decode()}
         listed = await self._calls.get_list("list open scenes", "containers/json", ListedContainer, params=params)
         return [one.id for one in listed]
+
+
+def _scratch() -> bytes:
+    """A tar of the directories that every instance could write to, whether its image has them or not."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path in labels.SCRATCH:
+            info = tarfile.TarInfo(path.strip("/"))
+            info.type, info.mode = tarfile.DIRTYPE, 0o1777
+            tar.addfile(info)
+    return out.getvalue()
+
+
+def _unpacked(archive: Path) -> Iterator[bytes]:
+    with archive.open("rb") as file:
+        yield from zstandard.ZstdDecompressor().read_to_iter(file)
 
 
 def reopen_body(wanted: Reopen, *, name: str, box: str, info: EngineInfo, init: str) -> dict[str, Any]:

@@ -19,6 +19,11 @@ PHONE = {"width": 360, "height": 740}
 _SERIOUS = ("serious", "critical")
 
 
+NETWORK_CHANGED = r"net::ERR_NETWORK_CHANGED|htmx:(sendError|afterRequest)"
+"""Chromium gives up what is under way when an interface comes or goes, as one does with every container beside it; the
+page asks again with the next news."""
+
+
 class Visitor:
     """`page` is Playwright's; this adds what all tests of the page look for."""
 

@@ -37,7 +37,7 @@ def test_what_containers_use_shows_within_seconds_and_stays(box: Box, hello: Hel
     for _ in range(20):
         assert box.get("/", host=HOST).status == 200
 
-    busy = wait_for("its CPU shows", lambda: (seen := now(box, "busy")) and (seen["cpu"] or 0) > 0.1 and seen, 40)
+    busy = wait_for("its CPU shows", lambda: (seen := now(box, "busy")) and (seen["cpu"] or 0) > 0.15 and seen, 40)
     assert 0.15 < busy["cpu"] < 0.45
     large = now(box, "large")
     assert 36 * MIB < large["memory"] < 80 * MIB

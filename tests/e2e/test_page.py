@@ -10,6 +10,7 @@ from kit.box import Box
 from playwright.async_api import expect
 
 from tests.browser.fixtures import Visit, chromium, visit
+from tests.browser.visitor import NETWORK_CHANGED
 
 __all__ = ["chromium", "visit"]
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -21,6 +22,7 @@ async def test_guestbook_is_brought_by_a_browser(box: Box, example: Callable[[st
     bundle = example("guestbook")
     visitor = await visit(f"http://127.0.0.1:{box.page}")
     page = visitor.page
+    visitor.expect(NETWORK_CHANGED)
     await visitor.sign_in(box.cli("token", "new", "laptop", "--role", "deploy").out.strip())
     await visitor.open("/upload")
     await page.get_by_label("Choose bundles").set_input_files(bundle)
@@ -39,6 +41,7 @@ async def test_a_large_bundle_of_a_stranger_is_refused_before_the_bulk(
     box.start()  # it trusts nobody
     visitor = await visit(f"http://127.0.0.1:{box.page}")
     visitor.expect("422")
+    visitor.expect(NETWORK_CHANGED)
     await visitor.sign_in(box.cli("token", "new", "laptop", "--role", "deploy").out.strip())
     await visitor.open("/upload")
     await visitor.page.get_by_label("Choose bundles").set_input_files(example("guestbook"))

@@ -15,7 +15,7 @@ from kit.podman import PrivatePodman
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.fixtures import Visit, chromium, visit
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import NETWORK_CHANGED, Visitor
 from tests.e2e.hello import HOST, HelloBundles
 from tests.e2e.load import Load
 
@@ -134,6 +134,7 @@ async def test_what_an_operator_does_in_a_browser(
     page = one.page
     link = await page.context.new_cdp_session(page)
     await link.send("Network.emulateNetworkConditions", SLOW_LINK)
+    one.visitor.expect(NETWORK_CHANGED)
     await one.visitor.sign_in(box.cli("token", "new", "laptop", "--role", "admin").out.strip())
 
     # Whom the box believes.
