@@ -6,6 +6,7 @@ What always holds: a box listens on free ports of 127.0.0.1 only, lives in its o
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -314,16 +315,18 @@ def _story_of(detail: Any) -> list[str]:
 
 
 def prepare(example: str, podman: PrivatePodman) -> Path:
-    """Run an example's `prepare` against this Podman; the example's directory."""
+    """Run an example's `prepare` against this Podman; the example's directory. One at a time: it works in place."""
     directory = EXAMPLES / example
-    ran = subprocess.run(
-        [str(directory / "prepare")],
-        env=podman.env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=900,
-        check=False,
-    )
+    with (directory / "prepare").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = subprocess.run(
+            [str(directory / "prepare")],
+            env=podman.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=900,
+            check=False,
+        )
     if ran.returncode != 0:
         raise BoxError(f"examples/{example}/prepare failed:\n{ran.stdout.decode()}{ran.stderr.decode()}"[-4000:])
     return directory
