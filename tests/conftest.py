@@ -9,8 +9,9 @@ import pytest
 KINDS = {"e2e": "on real Podman", "chromium": "in Chromium", "strangers": "other people's tools"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One private Podman serves all e2e tests, so they share a worker."""
+    """One private Podman serves all e2e tests, so they share a worker; said before the workers look at the groups."""
     for item in items:
         if item.get_closest_marker("e2e"):
             item.add_marker(pytest.mark.xdist_group("podman"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import resource
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from minipaas.install import files
@@ -210,16 +212,24 @@ def holder(port: int) -> str:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        try:
-            if any(str(one.readlink()) in inodes for one in (entry / "fd").iterdir()):
-                name = (entry / "comm").read_text().strip()
-                units = Path("/etc/systemd/system/minipaas-http.socket").exists()
-                if name == "systemd" and units:
-                    return "minipaas, through systemd"
-                return f"{name} (process {entry.name})"
-        except OSError:
-            continue
+        if not inodes.isdisjoint(opened(entry)):
+            name = files.read(entry / "comm").strip()
+            units = Path("/etc/systemd/system/minipaas-http.socket").exists()
+            if name == "systemd" and units:
+                return "minipaas, through systemd"
+            return f"{name} (process {entry.name})"
     return "another program"
+
+
+def opened(process: Path) -> Iterator[str]:
+    """What a process has open, as far as this user may see; a file that is closed meanwhile hides none of the others."""
+    try:
+        found = list((process / "fd").iterdir())
+    except OSError:
+        return
+    for one in found:
+        with contextlib.suppress(OSError):
+            yield str(one.readlink())
 
 
 CHECKS = (

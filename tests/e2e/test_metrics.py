@@ -11,8 +11,10 @@ from tests.e2e.hello import HOST, HelloBundles
 MIB = 1024**2
 BUSY = {"command": ["sh", "-c", "while :; do :; done"], "cpus": 0.3, "stop": "1s"}
 LARGE = {"command": ["sh", "-c", "head -c 40000000 /dev/zero | tail | sleep 100000"], "memory": "128MiB", "stop": "1s"}
+EATS = "echo 1000 >/proc/self/oom_score_adj; head -c 200000000 /dev/zero | tail"
+"""More than it may have; the kernel takes the eater, never the shell that started it."""
 GREEDY = {
-    "command": ["sh", "-c", "head -c 200000000 /dev/zero | tail >/dev/null; sleep 100000"],
+    "command": ["sh", "-c", f"until [ -e /tmp/eat ]; do sleep 0.2; done; sh -c '{EATS}' >/dev/null; sleep 100000"],
     "memory": "24MiB",
     "stop": "1s",
 }
@@ -34,6 +36,7 @@ def series(box: Box, service: str) -> Any:
 
 def test_what_containers_use_shows_within_seconds_and_stays(box: Box, hello: HelloBundles) -> None:
     box.cli("deploy", hello(web={"replicas": 1}, services={"busy": BUSY, "large": LARGE, "greedy": GREEDY}))
+    box.cli("exec", "hello/greedy", "--", "touch", "/tmp/eat")
     for _ in range(20):
         assert box.get("/", host=HOST).status == 200
 
