@@ -12,10 +12,11 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minipaas.certs.acme import Acme
 from minipaas.certs.keeper import Keeper
-from minipaas.control.clock import trusted_time
+from minipaas.control.clock import clock_synced, trusted_time
 from minipaas.control.control import Control
 from minipaas.control.lock import DataLock
 from minipaas.engine.engine import Engine
@@ -45,6 +46,9 @@ from minipaas.takeover.main_life import MainLife
 from minipaas.takeover.own import Own
 from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from minipaas.telemetry.shipping.shipping import Shipping
 
 log = logging.getLogger("minipaas")
 
@@ -184,12 +188,16 @@ async def box(
             telemetry=telemetry,
             logs=logs,
             certificates=certificates,
+            shipping=_shipping(config, data, logs, registry),
             on_look=Watch(telemetry),
         )
         stack.callback(control.close)
         news.listener = control
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(group.create_task(control.run(), name="control").cancel)
+        if control.shipping is not None:
+            stack.callback(group.create_task(control.shipping.run(), name="shipping").cancel)
+            stack.push_async_callback(control.shipping.close)
         if certificates is not None:
             certificates.routed = lambda: {entry.route.host for entry in control.ingress.routes()}
             stack.callback(group.create_task(certificates.run(), name="certificates").cancel)
@@ -212,6 +220,15 @@ async def box(
         tls = _api_tls(config, certificates)
         await surface.start(control, data / SOCKET, (), tls, ready=sockets, own=own)
         yield control, surface
+
+
+def _shipping(config: Config, data: Path, logs: Logs, registry: Registry) -> Shipping | None:
+    """Where lines are sent too; None: nowhere."""
+    if not config.logs.ship:
+        return None
+    from minipaas.telemetry.shipping.shipping import Shipping
+
+    return Shipping(data, config.logs.ship, logs, registry.box_id, clock_synced)
 
 
 async def _certificates(config: Config, data: Path, registry: Registry) -> Keeper | None:

@@ -45,6 +45,8 @@ chromium                        chromium
 nginx                           nginx
 haproxy                         haproxy
 caddy                           caddy
+rsyslogd                        rsyslog
+/usr/share/doc/rsyslog-gnutls   rsyslog-gnutls
 wrk                             wrk
 /usr/share/fonts/truetype/wqy/wqy-microhei.ttc  fonts-wqy-microhei
 /etc/ssl/certs/ca-certificates.crt  ca-certificates
@@ -80,7 +82,7 @@ install_packages() {
         die "apt-get could not install ${missing[*]} (its last words are above)"
     fi
     rm -f "$log" $ours
-    for package in nginx haproxy caddy; do
+    for package in nginx haproxy caddy rsyslog; do
         if [[ " ${missing[*]} " = *" $package "* ]] && command -v systemctl >/dev/null; then
             systemctl disable --quiet "$package" 2>/dev/null || true
         fi

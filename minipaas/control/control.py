@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minipaas.bundle.receive import BlobSink
 from minipaas.bundle.verify import Verdict
@@ -37,6 +38,9 @@ from minipaas.registry.registry import Registry
 from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.telemetry import Telemetry
 
+if TYPE_CHECKING:
+    from minipaas.telemetry.shipping.shipping import Shipping
+
 log = logging.getLogger(__name__)
 
 COLLECT_EVERY = 3600.0
@@ -60,6 +64,7 @@ class Control:
         telemetry: Telemetry,
         logs: Logs,
         certificates: Keeper | None = None,
+        shipping: Shipping | None = None,
         on_look: Looked | None = None,
     ) -> None:
         """`on_look` hears what was desired and observed at each look."""
@@ -73,6 +78,8 @@ class Control:
         self.logs = logs
         self.certificates = certificates
         """None while nothing here speaks TLS."""
+        self.shipping = shipping
+        """None while logs are sent nowhere."""
         self.shelf = Shelf(data, per_app=int(config.crashes.per_app), total=int(config.crashes.total))
         self._scenes = Scenes(registry, engine, telemetry, self.shelf)
         executor = Executor(registry, engine, ingress, images, self._scenes)

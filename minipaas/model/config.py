@@ -15,6 +15,7 @@ from msgspec import Struct
 from minipaas.model.certificate import is_address, normal_name
 from minipaas.model.errors import Invalid
 from minipaas.model.route import Route
+from minipaas.model.shipping import ShipConfig, faults
 from minipaas.model.typed import convert
 from minipaas.model.units import Duration, Size
 
@@ -150,6 +151,8 @@ class LogsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rate: Size = Size(1024**2)
     """What an instance may write a second, on average over half a minute; what is beyond is dropped and counted. 0: as
     much as it likes."""
+    ship: tuple[ShipConfig, ...] = ()
+    """Where lines are sent too."""
 
 
 class UpgradeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,6 +245,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("crashes.per_app and crashes.total must not be below 0")
         if self.logs.quota < 4 * 1024**2 or self.logs.keep < 60 or self.logs.rate < 0:
             raise ValueError("logs.quota must be at least 4MiB, logs.keep at least 1m")
+        for fault in faults(self.logs.ship):
+            raise ValueError(fault)
         if min(self.limits.upload, self.limits.silence) <= 0 or self.limits.bundle <= 0:
             raise ValueError("limits.bundle, limits.upload and limits.silence must be above 0")
         access = self.access

@@ -51,6 +51,8 @@ LOG_BLOCK: Final = 128 * 1024
 """What is compressed and found as one."""
 LOG_LINE: Final = 1024**2
 """A longer line becomes several."""
+LOG_FILE: Final = 64 * 1024**2
+"""No file that conmon writes is larger."""
 LOG_AGE: Final = 600.0
 """What has been written is stored after so long at the latest; until then Podman's file keeps it."""
 LOG_BATCH: Final = 16
@@ -86,3 +88,38 @@ LOG_CLOSE: Final = 5.0
 """For storing what is left when the box stops; what is not stored by then is read from Podman's files again."""
 LOG_MUCH: Final = 256 * 1024
 """A round that has stored so much is soon followed by another."""
+
+# Shipping of logs. Bytes and seconds.
+SHIP_LINES: Final = 5000
+"""In one batch."""
+SHIP_SHARE: Final = 256 * 1024
+"""Of a batch that one app fills while others wait."""
+SHIP_LOOK: Final = 30.0
+"""All apps are looked at after so long, whether they have news or not."""
+SHIP_NOTICE: Final = 0.5
+"""What is to be noticed is noticed after so long at the latest."""
+SHIP_CONNECT: Final = 20.0
+SHIP_ANSWER: Final = 60.0
+"""For sending a batch and reading the answer, beyond what the rate needs."""
+SHIP_ANSWER_BYTES: Final = 8 * 1024**2
+SHIP_PIECE: Final = 64 * 1024
+"""Of a batch that is given to the network at once."""
+SHIP_PAUSE: Final = 1.0
+"""After the first failure; each further one doubles it."""
+SHIP_LONGEST_PAUSE: Final = 120.0
+SHIP_LONGEST_WISH: Final = 600.0
+"""What a destination may ask for (Retry-After)."""
+SHIP_SPLITS: Final = 32
+"""Requests that are spent on finding the lines of one batch that a destination does not want."""
+SHIP_SETTLE: Final = 5.0
+"""Syslog has no answers: what was received there is believed to be safe when the connection lives on for so long."""
+SHIP_CLOSE: Final = 3.0
+"""For the answer to what is under way when the box stops."""
+SHIP_MESSAGE: Final = 8000
+"""Text of one syslog message; receivers take 8 KiB as a rule (RFC 5424, 6.1). A longer line becomes several."""
+SHIP_SECRET: Final = 16 * 1024
+"""Of a file of credentials."""
+SHIP_CHEW: Final = 256
+"""Lines that are worked on in one go, before the event loop gets its turn."""
+SHIP_WHY: Final = 300
+"""Characters of what a destination says that are told."""

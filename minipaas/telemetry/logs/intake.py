@@ -61,6 +61,8 @@ class Intake:
         """By container. Others may read it."""
         self.gone: dict[str, deque[str]] = {}
         """By app, containers whose last line was stored lately. Others may read it."""
+        self.dropping: Callable[[Path], None] = lambda path: None
+        """Hears of each segment before it is given up, on this thread."""
         self._bounds = bounds
         self._clock = clock
         self._tick = tick
@@ -102,6 +104,7 @@ class Intake:
             try:
                 while stored := self._store(app, tails, now, force):
                     seen.stored += stored
+                    seen.grown.add(app)  # also of what was only whole now, because its container is gone
             except (sqlite3.Error, OSError) as error:
                 self._tell(app, error)
                 self._make_room()
@@ -180,7 +183,7 @@ class Intake:
         return tail.replaced and tail.next_file()
 
     def _shelf(self, app: str) -> Shelf:
-        shelf = self._shelves.pop(app, None) or Shelf(self.directory / app, self._bounds.quota)
+        shelf = self._shelves.pop(app, None) or Shelf(self.directory / app, self._bounds.quota, self.dropping)
         self._shelves[app] = shelf  # the one used last is the last
         return shelf
 
@@ -211,6 +214,7 @@ class Intake:
         if keeping and shutil.disk_usage(self.directory).free < limits.LOG_LOW_DISK:
             path = max(keeping)[1]
             log.warning("the disk is nearly full: the oldest lines of %s are given up", path.parent.name)
+            self.dropping(path)
             delete(path)
 
     def _apps(self) -> list[Path]:

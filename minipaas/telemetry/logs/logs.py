@@ -122,6 +122,22 @@ class Logs:
                     await self._grown.wait()
         return not self._closed
 
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """Of all apps that have had new lines since the start."""
+        return self._version
+
+    async def news(self, patience: float) -> None:
+        """Wait until some app has new lines, at most so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._grown.wait()
+
+    @property
+    def intake(self) -> Intake:
+        """For who reads along with it, on a thread of its own."""
+        return self._intake
+
     @contextlib.contextmanager
     def attended(self) -> Iterator[None]:
         """Somebody follows: look more often."""

@@ -226,6 +226,16 @@ class Reader:
         for number, *rest in self._db.execute(sql, (source, at)):
             yield Block(number, whose, *rest)
 
+    def added(self, behind: int) -> Iterator[Block]:
+        """The blocks that were added behind that one, in order."""
+        sql = """
+            SELECT block.id, container, service, instance, release, at, ends, first, last
+            FROM block JOIN source ON source.id = source WHERE block.id > ? ORDER BY block.id
+        """
+        for number, container, service, instance, release, *rest in self._db.execute(sql, (behind,)):
+            source = Source(container=container, app=self._app, service=service, instance=instance, release=release)
+            yield Block(number, source, *rest)
+
     def data(self, block: Block) -> bytes:
         """What it holds."""
         row = self._db.execute("SELECT data FROM content WHERE block = ?", (block.id,)).fetchone()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from minipaas.model.logs import Source
@@ -20,10 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class Shelf:
-    """For the thread that writes. `quota`: bytes on disk."""
+    """For the thread that writes. `quota`: bytes on disk. `dropping` hears of each segment before it is given up."""
 
-    def __init__(self, directory: Path, quota: int) -> None:
+    def __init__(self, directory: Path, quota: int, dropping: Callable[[Path], None] = lambda path: None) -> None:
         self.directory = directory
+        self._dropping = dropping
         self.app = directory.name
         self._quota = quota
         self._largest = max(limits.LOG_SEGMENT_LEAST, quota // limits.LOG_SEGMENTS)
@@ -67,8 +68,10 @@ class Shelf:
             if total <= self._quota and not _older(path, self.app, oldest):
                 break
             total -= size_of(path)
+            self._dropping(path)
             delete(path)
         if len(paths) == 1 and self._writer is None and _older(paths[0], self.app, oldest):
+            self._dropping(paths[0])
             delete(paths[0])
             with contextlib.suppress(OSError):
                 self.directory.rmdir()

@@ -159,6 +159,25 @@ class Tail:
         lines = [line for line in read(data, begins, self.source) if line.at >= at]
         return begins, lines, begins + len(data)
 
+    def fresh(self, at: int, most: int) -> tuple[int, list[Line], int, int]:
+        """For a reader who has everything before `at`, where a line begins: where what is not stored begins, about
+        `most` bytes of whole lines from there or from `at`, where they end, and where all that was written ends. A
+        reader who is beyond that has seen what a power cut took: it begins anew with what is not stored."""
+        with self._lock:
+            position, file = self._position, self._file
+            begins = position.end
+            if file is None:
+                return begins, [], begins, max(begins, at)
+            written = position.base + os.fstat(file).st_size
+            begin = at if begins < at <= written else begins
+            size = min(most, written - begin)
+            data = os.pread(file, size, begin - position.base) if size > 0 else b""
+            while len(data) == size and size < min(limits.LOG_LINE, written - begin) and not cut(data):
+                size = min(2 * size, limits.LOG_LINE, written - begin)
+                data = os.pread(file, size, begin - position.base)
+        data = data[: cut(data)]
+        return begins, list(read(data, begin, self.source)), begin + len(data), written
+
     # -- the file
 
     def _open(self) -> bool:
@@ -176,8 +195,10 @@ class Tail:
     def _rotated(self, known: Position) -> None:
         """The file that was read when this process was not there is gone."""
         now, end = self._now(), known.end
-        self._remarks.append(Piece(self.source, end, end + 1, remark(now, ROTATED), now))
-        self._position = Position(base=end + 1, last=known.last)
+        # Far enough that no place that somebody has reached in the old file is one of the new file.
+        begins = end + limits.LOG_FILE
+        self._remarks.append(Piece(self.source, end, begins, remark(now, ROTATED), now))
+        self._position = Position(base=begins, last=known.last)
 
     def _shrunk(self, size: int) -> None:
         """A power cut took the end of the file, or somebody emptied it: go on with the first line that is newer than
