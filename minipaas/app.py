@@ -194,10 +194,7 @@ async def box(
         stack.callback(control.close)
         news.listener = control
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(group.create_task(control.run(), name="control").cancel)
-        if control.shipping is not None:
-            stack.callback(group.create_task(control.shipping.run(), name="shipping").cancel)
-            stack.push_async_callback(control.shipping.close)
+        _begin(control, group, stack)
         if certificates is not None:
             certificates.routed = lambda: {entry.route.host for entry in control.ingress.routes()}
             stack.callback(group.create_task(certificates.run(), name="certificates").cancel)
@@ -229,6 +226,14 @@ def _shipping(config: Config, data: Path, logs: Logs, registry: Registry) -> Shi
     from minipaas.telemetry.shipping.shipping import Shipping
 
     return Shipping(data, config.logs.ship, logs, registry.box_id, clock_synced)
+
+
+def _begin(control: Control, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack) -> None:
+    """Look after the apps; and send logs on, when the operator wants that: what is under way may end before the task."""
+    stack.callback(group.create_task(control.run(), name="control").cancel)
+    if control.shipping is not None:
+        stack.callback(group.create_task(control.shipping.run(), name="shipping").cancel)
+        stack.push_async_callback(control.shipping.close)
 
 
 async def _certificates(config: Config, data: Path, registry: Registry) -> Keeper | None:

@@ -79,6 +79,15 @@ def certificates(facts: Facts) -> Finding | None:
     return ok("certificates", f"{facts.box.certificates}, all good")
 
 
+def shipping(facts: Facts) -> Finding | None:
+    """Logs arrive where they are sent, and none made way before."""
+    if facts.box is None or not facts.box.shipping:
+        return None
+    if facts.box.shipping_troubles:
+        return warn("shipping", "; ".join(facts.box.shipping_troubles), "minipaas shipping")
+    return ok("shipping", f"logs go to {facts.box.shipping} destination{'' if facts.box.shipping == 1 else 's'}")
+
+
 def service_files(facts: Facts) -> Finding | None:
     """The service is as this version would write it."""
     receipt = facts.receipt
@@ -137,4 +146,4 @@ def _restart(facts: Facts) -> str:
             return "stop minipaas serve and start it again; apps keep running"
 
 
-CHECKS = (configuration, program, service_files, box, upgrade, trust, certificates, registry_copy)
+CHECKS = (configuration, program, service_files, box, upgrade, trust, certificates, shipping, registry_copy)

@@ -89,6 +89,9 @@ class BoxFacts(Struct, frozen=True, kw_only=True):
     certificates: int | None
     """How many it shows; None: it does not speak TLS."""
     certificate_troubles: tuple[str, ...]
+    shipping: int = 0
+    """Destinations of its logs."""
+    shipping_troubles: tuple[str, ...] = ()
     returned: str = ""
     """What the last upgrade was gone back from, and why; empty: it was not."""
 

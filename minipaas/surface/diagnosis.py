@@ -21,7 +21,8 @@ from minipaas.install.places import Places
 from minipaas.install.receipt import Receipt
 from minipaas.install.service import Init, detect
 from minipaas.model.config import Config, is_loopback, parse_config, parse_listen
-from minipaas.model.errors import EngineDown, MinipaasError, Missing, Unreachable
+from minipaas.model.errors import EngineDown, Forbidden, MinipaasError, Missing, Unreachable
+from minipaas.model.shipping import ShipState
 
 T = TypeVar("T")
 
@@ -177,6 +178,7 @@ def box(data: Path, config: Config) -> BoxFacts:
     from minipaas.surface.connection import SOCKET_NAME, Address
     from minipaas.surface.wire import BoxView, Certificates
     from minipaas.surface.wire_self import SelfView
+    from minipaas.surface.wire_shipping import Shipping
 
     ways = [Address("unix", str(data / SOCKET_NAME))]
     for listen in config.api.listen:
@@ -191,6 +193,9 @@ def box(data: Path, config: Config) -> BoxFacts:
             tls: Any = None
             with contextlib.suppress(Missing):  # one that runs an older version
                 tls = asked.get("/certificates", Certificates)
+            ship: tuple[ShipState, ...] = ()
+            with contextlib.suppress(Missing, Forbidden):
+                ship = asked.get("/shipping", Shipping).destinations
             own: Any = None
             with contextlib.suppress(Missing):
                 own = asked.get("/self", SelfView).last
@@ -210,6 +215,8 @@ def box(data: Path, config: Config) -> BoxFacts:
             floor=view.clock.floor,
             certificates=len(tls.certificates) if tls is not None and tls.authority is not None else None,
             certificate_troubles=tls.trouble if tls is not None else (),
+            shipping=len(ship),
+            shipping_troubles=tuple(_shipping_trouble(one) for one in ship if one.failing or one.lost_bytes),
             returned=(
                 f"{own.kind} to {own.to_version} went back to {own.from_version}: {own.reason}"
                 if own is not None and own.state == "returned"
@@ -217,3 +224,8 @@ def box(data: Path, config: Config) -> BoxFacts:
             ),
         )
     raise failure or Unreachable("cannot reach the box")
+
+
+def _shipping_trouble(one: ShipState) -> str:
+    lost = f"{one.lost} lines made way before they were sent to {one.name}" if one.lost_bytes else ""
+    return "; ".join(filter(None, (f"{one.name}: {one.error}" if one.failing else "", lost)))

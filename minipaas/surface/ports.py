@@ -15,6 +15,7 @@ from minipaas.forensics.shelf import Shelf
 from minipaas.model.change import Change
 from minipaas.model.config import Config
 from minipaas.model.observed import Observed
+from minipaas.model.shipping import ShipState
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.telemetry.logs.logs import Logs
@@ -35,6 +36,12 @@ class EnginePort(Protocol):
 
     @property
     def info(self) -> EngineInfo: ...
+
+
+class ShippingPort(Protocol):
+    """Where logs are sent."""
+
+    async def states(self) -> tuple[ShipState, ...]: ...
 
 
 class ControlPort(Protocol):
@@ -58,6 +65,8 @@ class ControlPort(Protocol):
     def shelf(self) -> Shelf: ...
     @property
     def logs(self) -> Logs: ...
+    @property
+    def shipping(self) -> ShippingPort | None: ...
     @property
     def certificates(self) -> Keeper | None: ...
     @property

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from minipaas.model.certificate import Certificate
 from minipaas.model.metrics import Seen, Summary
+from minipaas.model.shipping import ShipState
 from minipaas.model.traffic import BOUNDS, IngressCounters, RouteCounters, StreamCounters
 from minipaas.telemetry.host import HostReading
 from minipaas.telemetry.meter import SlotKey, Totals
@@ -39,6 +40,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     slots: Mapping[SlotKey, Totals]
     host: HostReading | None
     certificates: Sequence[Certificate] = ()
+    shipping: Sequence[ShipState] = ()
 
 
 def exposition(facts: Facts, accept: str = "") -> tuple[bytes, str]:
@@ -65,6 +67,7 @@ class _Collector:
         if facts.host is not None:
             yield from _host(facts.host)
         yield from _instances(facts.slots)
+        yield from _shipping(facts.shipping)
         if facts.ingress is not None:
             yield from _ingress(facts.ingress)
             yield from _streams(facts.ingress)
@@ -165,6 +168,27 @@ def _instances(slots: Mapping[SlotKey, Totals]) -> Iterator[Metric]:
         yield _counter(name, text, _SLOT, [(labels, value(total)) for labels, total in rows])
     for name, text, value in _SLOT_GAUGES:
         yield _gauge(name, text, _SLOT, [(labels, value(total)) for labels, total in rows])
+
+
+_SHIP_COUNTERS: tuple[tuple[str, str, Callable[[ShipState], float]], ...] = (
+    ("shipping_lines", "Lines that the destination has confirmed.", lambda one: one.lines),
+    ("shipping_sent_bytes", "Bytes sent there, over the wire.", lambda one: one.sent_bytes),
+    ("shipping_refused_lines", "Lines that it does not want.", lambda one: one.refused),
+    ("shipping_lost_lines", "Lines that made way before they were sent.", lambda one: one.lost),
+    ("shipping_lost_bytes", "Bytes of the log that made way before they were sent.", lambda one: one.lost_bytes),
+)
+_SHIP_GAUGES: tuple[tuple[str, str, Callable[[ShipState], float]], ...] = (
+    ("shipping_up", "1 while what is sent there arrives.", lambda one: not one.failing),
+    ("shipping_behind_bytes", "Bytes of the log that are not confirmed.", lambda one: one.behind_bytes),
+    ("shipping_confirmed_seconds", "When it last confirmed lines, Unix time.", lambda one: one.confirmed_at or 0),
+)
+
+
+def _shipping(states: Sequence[ShipState]) -> Iterator[Metric]:
+    for name, text, value in _SHIP_COUNTERS:
+        yield _counter(name, text, ["destination"], [((one.name,), value(one)) for one in states])
+    for name, text, value in _SHIP_GAUGES:
+        yield _gauge(name, text, ["destination"], [((one.name,), value(one)) for one in states])
 
 
 _ROUTE = ("app", "service", "route")

@@ -33,6 +33,7 @@ from minipaas.model.release import Release
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.surface.limits import LIMITS, Limits
+from minipaas.surface.ports import ShippingPort
 from minipaas.surface.server import Surface
 from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.telemetry import Telemetry
@@ -82,6 +83,7 @@ class SmallControl:
         self.engine = SmallEngine()
         self.config = config
         self.certificates: Keeper | None = None
+        self.shipping: ShippingPort | None = None
         self.observed = Observed(boot="boot-1")
         self.access = Access(self.engine, self.registry, config.access, data, lambda: self.observed)  # type: ignore[arg-type]
         self.trouble = ""

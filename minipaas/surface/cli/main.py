@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "events": ("events:events", "What happened to an app, in one order of time."),
         "logs": ("logs:logs", "What an app wrote: the last lines, live, and what was searched for."),
+        "shipping": ("shipping:shipping", "Where the box sends its logs, and how far it has come."),
         "exec": ("enter:exec_", "Run a command in an instance."),
         "shell": ("enter:shell", "Open a shell in an instance."),
         "forward": ("forward:forward", "Reach a port of an instance from here."),

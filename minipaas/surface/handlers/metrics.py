@@ -53,6 +53,7 @@ async def prometheus(call: Call) -> web.Response:
         slots=dict(telemetry.totals),
         host=telemetry.host_now(),
         certificates=control.certificates.certificates() if control.certificates is not None else (),
+        shipping=await control.shipping.states() if control.shipping is not None else (),
     )
     body, kind = await asyncio.to_thread(exposition, facts, call.request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": kind, "Cache-Control": "no-store"})

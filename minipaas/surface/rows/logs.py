@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from minipaas.surface import wire, wire_logs
+from minipaas.surface import wire, wire_logs, wire_shipping
 from minipaas.surface.access import Access
 from minipaas.surface.call import Query
-from minipaas.surface.handlers import logs, logs_live
+from minipaas.surface.handlers import logs, logs_live, shipping
 from minipaas.surface.limits import LIMITS
 from minipaas.surface.rows.row import V1, Row
 
@@ -43,5 +43,13 @@ ROWS: tuple[Row, ...] = (
         hears=wire_logs.FollowLogs,
         says=(wire_logs.LogLines,),
         errors=(404, 504),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/shipping",
+        access=Access.READ,
+        handler=shipping.listing,
+        summary="Where logs are sent, and how far each destination has come.",
+        response=wire_shipping.Shipping,
     ),
 )

@@ -58,7 +58,7 @@ class Rsyslog:
         assert program is not None, "rsyslogd is not here: apt-get install rsyslog rsyslog-gnutls"
         config, pid = self._directory / "rsyslog.conf", self._directory / "pid"
         with (self._directory / "said").open("ab") as said:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - a moment
                 [program, "-n", "-f", str(config), "-i", str(pid)], stdout=said, stderr=said, stdin=subprocess.DEVNULL
             )
         async with asyncio.timeout(20):

@@ -69,7 +69,7 @@ class Site:
                 if self.destinations:
                     tasks.append(group.create_task(self.shipping.run(), name="shipping"))
                     async with asyncio.timeout(PATIENCE):
-                        while not await self.shipping.states():
+                        while not await self.shipping.states():  # noqa: ASYNC110 - it tells nobody when it has begun
                             await asyncio.sleep(0.005)
                 try:
                     yield self
@@ -86,7 +86,7 @@ class Site:
     async def until(self, look: Callable[[], object]) -> None:
         """Poll until it is true."""
         async with asyncio.timeout(PATIENCE):
-            while not look():
+            while not look():  # noqa: ASYNC110 - others do what is waited for
                 await asyncio.sleep(0.01)
 
     async def state(self, number: int = 0) -> ShipState:
