@@ -229,7 +229,7 @@ def _shipping(config: Config, data: Path, logs: Logs, registry: Registry) -> Shi
 
 
 def _begin(control: Control, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack) -> None:
-    """Look after the apps; and send logs on, when the operator wants that: what is under way may end before the task."""
+    """Look after the apps, and send logs on when the operator wants that."""
     stack.callback(group.create_task(control.run(), name="control").cancel)
     if control.shipping is not None:
         stack.callback(group.create_task(control.shipping.run(), name="shipping").cancel)

@@ -222,7 +222,7 @@ def holder(port: int) -> str:
 
 
 def opened(process: Path) -> Iterator[str]:
-    """What a process has open, as far as this user may see; a file that is closed meanwhile hides none of the others."""
+    """What a process has open, as far as this user may see; a file that is closed meanwhile hides no other one."""
     try:
         found = list((process / "fd").iterdir())
     except OSError:
