@@ -96,6 +96,7 @@ ADVERTISED = {
     ("DELETE", "/api/v1/crashes/{crash}"): Access.ADMIN,
     ("GET", "/api/v1/apps/{app}/files"): Access.ENTER,
     ("GET", "/api/v1/apps/{app}/logs/live"): Access.READ,
+    ("GET", "/api/v1/shipping"): Access.READ,
     ("GET", "/api/v1/apps/{app}/drift"): Access.READ,
     ("POST", "/apps/{app}/access/{lease}/end"): Access.ENTER,
     ("GET", "/api/v1/apps/{app}/forward"): Access.ENTER,
