@@ -58,7 +58,11 @@ def upgrade(facts: Facts) -> Finding | None:
     """The last one stayed. Who began it may have left before it was gone back from."""
     if facts.box is None or not facts.box.returned:
         return None
-    return warn("upgrade", facts.box.returned, "minipaas upgrade --status; a newer bundle that is better ends this")
+    return warn(
+        "upgrade",
+        facts.box.returned,
+        "minipaas upgrade --status; a newer bundle that holds ends this, or minipaas upgrade --seen",
+    )
 
 
 def trust(facts: Facts) -> Finding | None:

@@ -198,7 +198,7 @@ def box(data: Path, config: Config) -> BoxFacts:
                 ship = asked.get("/shipping", Shipping).destinations
             own: Any = None
             with contextlib.suppress(Missing):
-                own = asked.get("/self", SelfView).last
+                own = asked.get("/self", SelfView).returned
         except MinipaasError as error:
             failure = failure or error
             continue
@@ -218,9 +218,7 @@ def box(data: Path, config: Config) -> BoxFacts:
             shipping=len(ship),
             shipping_troubles=tuple(_shipping_trouble(one) for one in ship if one.failing or one.lost_bytes),
             returned=(
-                f"{own.kind} to {own.to_version} went back to {own.from_version}: {own.reason}"
-                if own is not None and own.state == "returned"
-                else ""
+                f"{own.kind} to {own.to_version} went back to {own.serves}: {own.reason}" if own is not None else ""
             ),
         )
     raise failure or Unreachable("cannot reach the box")

@@ -37,6 +37,7 @@ from minipaas.surface.wire import (
     ServiceView,
     StepView,
 )
+from minipaas.takeover.record import Return
 
 
 class Told(Struct, frozen=True):
@@ -89,15 +90,25 @@ def trouble(call: Call) -> tuple[Message, ...]:
     if call.control.certificates is not None:
         found += [message("box.certificate", what=one) for one in call.control.certificates.troubles()]
     found += [message("box.port", what=one) for one in call.control.observed.closed.values()]
+    back = returned(call)
+    if back is not None:
+        key = f"box.returned_{back.kind}"
+        found.append(message(key, version=back.to_version or "?", serves=back.serves, why=back.reason))
     return tuple(found)
+
+
+def returned(call: Call) -> Return | None:
+    """A version of minipaas itself that was gone back from, as long as that has to be told."""
+    return call.context.own.returned() if call.context.own is not None else None
 
 
 async def apps_view(call: Call) -> Apps:
     """The same, for the API: in English."""
     seen, wrong = await survey(call), trouble(call)
+    hints = (message("box.returned_do"),) if returned(call) is not None else ()
     return Apps(
         well=not wrong and not any(one.need for one in seen.apps),
-        sentence=" ".join(EN.say(one) for one in (seen.sentence, *wrong)),
+        sentence=" ".join(EN.say(one) for one in (seen.sentence, *wrong, *hints)),
         apps=tuple(one.view for one in seen.apps),
     )
 

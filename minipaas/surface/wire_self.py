@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from minipaas.takeover.record import Kind, State
+from minipaas.takeover.record import Kind, Return, State
 
 
 class SelfStep(Struct, frozen=True, kw_only=True):
@@ -47,6 +47,8 @@ class SelfView(Struct, frozen=True, kw_only=True):
     busy: str
     """Why no hand-over can begin now."""
     last: HandoverView | None
+    returned: Return | None = None
+    """The last hand-over that did not hold, as long as nobody has said that they know of it and none has held since."""
 
 
 class BackRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -32,7 +32,7 @@ from minipaas.takeover.life import Life
 from minipaas.takeover.listeners import Held
 from minipaas.takeover.origins import Origins, refuse_below
 from minipaas.takeover.parcel import Parcel
-from minipaas.takeover.record import Kind, Record, State, Story
+from minipaas.takeover.record import Kind, Record, Return, State, Story
 from minipaas.takeover.recovery import recover
 from minipaas.takeover.trial import Facts, try_out
 
@@ -122,6 +122,23 @@ class Own:
     def view(self) -> tuple[Installed | None, Record | None, str]:
         """Where this program lies, the last hand-over, and why another one cannot begin now."""
         return self._here, self.story.load(), self._life.busy if self._life is not None else ""
+
+    def returned(self) -> Return | None:
+        """The last return to the version before that nobody has seen yet."""
+        record = self.story.load()
+        return record.unseen if record is not None else None
+
+    def seen(self) -> Return:
+        """Somebody knows of it; nothing is told any more. Returns what was told. Raises Missing when there is nothing
+        to tell, as while another hand-over goes on, MinipaasError when it cannot be written."""
+        told = self.returned()
+        if told is None or not self.story.seen():
+            raise Missing(
+                "cannot let a return rest: there is none that waits for it",
+                hint="see: minipaas upgrade --status",
+                code="self.no_return",
+            )
+        return told
 
     def reload_on_signal(self) -> None:
         """SIGUSR2."""

@@ -66,6 +66,18 @@ class Entry(Struct, kw_only=True, frozen=True):
     result: str
 
 
+class Return(Struct, kw_only=True, frozen=True):
+    """A hand-over to another version that did not hold, so that the version before serves again. It is told until a
+    later one holds, or until somebody says that they have seen it."""
+
+    kind: Kind
+    to_version: str
+    serves: str
+    """The version that serves again."""
+    reason: str
+    at: float
+
+
 class Record(Struct, kw_only=True):
     """The file's content. Programs are named by their directory; empty: not from an installed layout."""
 
@@ -99,6 +111,13 @@ class Record(Struct, kw_only=True):
     entries: list[Entry] = field(default_factory=list)
     told: int = 0
     """So many of the entries are in the audit."""
+    returned: Return | None = None
+    """The last return that nobody has seen yet; of this hand-over, or of one before it."""
+
+    @property
+    def unseen(self) -> Return | None:
+        """What is to be told of it now: nothing while another version is being put in, or is on trial."""
+        return None if self.state in (State.WORKING, State.TRIAL) else self.returned
 
     @property
     def what(self) -> str:
@@ -160,6 +179,7 @@ class Story:
         last = self.load()
         record.id = last.id + 1 if last is not None else 1
         record.entries = last.entries[last.told :] if last is not None else []
+        record.returned = last.returned if last is not None else None
         self.save(record)
 
     @contextmanager
@@ -189,6 +209,8 @@ class Story:
             record.reason = reason
             record.last_lines = list(last_lines)
             record.ended = None if state is State.TRIAL else time.time()
+            if record.kind is not Kind.RELOAD:
+                record.returned = _returned(record)
             words = {
                 State.TRIAL: f"serves; on trial for {record.trial:g} s",
                 State.DONE: "done",
@@ -196,3 +218,29 @@ class Story:
                 State.RETURNED: f"went back to {record.from_version}: {reason}",
             }
             record.note(words.get(state, str(state)))
+
+    def seen(self) -> bool:
+        """Nobody needs to be told of the last return any more. Returns whether there was one to tell of. Raises
+        MinipaasError."""
+        record = self.load()
+        if record is None or record.returned is None:
+            return False
+        record.returned = None
+        self.save(record)
+        return True
+
+
+def _returned(record: Record) -> Return | None:
+    """What is to be told once it has ended like this. What failed before the other program was there, such as a bundle
+    that was refused, was told to whoever brought it."""
+    if record.state is State.DONE:
+        return None
+    if record.state is State.RETURNED or (record.state is State.FAILED and record.to_program):
+        return Return(
+            kind=record.kind,
+            to_version=record.to_version,
+            serves=record.from_version,
+            reason=record.reason.partition("\n")[0],
+            at=record.ended or time.time(),
+        )
+    return record.returned

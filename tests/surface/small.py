@@ -35,6 +35,7 @@ from minipaas.registry.registry import Registry
 from minipaas.surface.limits import LIMITS, Limits
 from minipaas.surface.ports import ShippingPort
 from minipaas.surface.server import Surface
+from minipaas.takeover.own import Own
 from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.telemetry import Telemetry
 from tests.registry.made import release
@@ -205,13 +206,17 @@ async def csrf_of(session: aiohttp.ClientSession) -> str:
 
 
 @contextlib.asynccontextmanager
-async def small_box(tmp_path: Path, config: Config | None = None, limits: Limits = LIMITS) -> AsyncIterator[SmallBox]:
+async def small_box(
+    tmp_path: Path, config: Config | None = None, limits: Limits = LIMITS, *, own: bool = False
+) -> AsyncIterator[SmallBox]:
+    """`own`: it is no part of another program, and knows of its own hand-overs."""
     data = tmp_path / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     control = SmallControl(data, config or Config())
     surface = Surface(limits)
     try:
-        await surface.start(control, data / "minipaas.sock", [("127.0.0.1", 0)])
+        itself = Own(data, control.config.upgrade) if own else None
+        await surface.start(control, data / "minipaas.sock", [("127.0.0.1", 0)], own=itself)
         yield SmallBox(control, surface, data)
     finally:
         await surface.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minipaas.model.errors import MinipaasError
-from minipaas.takeover.record import NAME, Kind, Record, State, Story
+from minipaas.takeover.record import NAME, Kind, Record, Return, State, Story
 
 
 def begun(tmp_path: Path, **more: object) -> Story:
@@ -46,6 +46,41 @@ def test_rows_that_were_not_told_yet_go_on_to_the_next(tmp_path: Path) -> None:
     seen = story.load()
     assert seen is not None
     assert (seen.id, [entry.result for entry in seen.entries], seen.told) == (2, ["second"], 0)
+
+
+def test_a_return_is_told_until_an_upgrade_holds(tmp_path: Path) -> None:
+    story = begun(tmp_path, from_version="1.0.0", to_program="2.0.0-ab")
+    story.end(State.RETURNED, "it fell\nits last words")
+    told = told_of(story)
+    assert told is not None
+    assert (told.to_version, told.serves, told.reason) == ("2.0.0", "1.0.0", "it fell")
+    begun(tmp_path, from_version="1.0.0")
+    assert told_of(story) is None, "while the next one is put in"
+    story.end(State.FAILED, "cannot upgrade: the signature is wrong")
+    assert told_of(story) == told, "a bundle that was refused holds nothing"
+    begun(tmp_path, from_version="1.0.0", to_program="2.1.0-cd")
+    story.end(State.TRIAL)
+    assert told_of(story) is None
+    story.end(State.DONE)
+    assert told_of(story) is None
+
+
+def test_a_version_that_was_never_ready_is_told_of_until_somebody_has_seen_it(tmp_path: Path) -> None:
+    story = begun(tmp_path, from_version="1.0.0", to_program="2.0.0-ab")
+    assert not story.seen()
+    story.end(State.FAILED, "it was not ready within 60 s")
+    told = told_of(story)
+    assert told is not None
+    assert told.reason == "it was not ready within 60 s"
+    assert story.seen()
+    assert told_of(story) is None
+    assert not story.seen()
+
+
+def told_of(story: Story) -> Return | None:
+    record = story.load()
+    assert record is not None
+    return record.unseen
 
 
 DAMAGE = {

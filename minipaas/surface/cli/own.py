@@ -27,8 +27,11 @@ PATIENCE = 300.0
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--wait", is_flag=True, help="Until its trial is over; exit code 1 when it was gone back from.")
 @click.option("--status", is_flag=True, help="How the last upgrade, return or reload went; nothing is begun.")
+@click.option(
+    "--seen", is_flag=True, help="You know that the last one was gone back from: status and page stop telling."
+)
 @box_options
-def upgrade(file: Path | None, wait: bool, status: bool, to: str | None, as_json: bool) -> None:
+def upgrade(file: Path | None, wait: bool, status: bool, seen: bool, to: str | None, as_json: bool) -> None:
     """Upgrade minipaas on a box from a signed bundle of itself, without losing a request.
 
     FILE is made by `minipaas bundle self`. The box verifies it like any bundle, puts the new program beside the present
@@ -36,10 +39,10 @@ def upgrade(file: Path | None, wait: bool, status: bool, to: str | None, as_json
     time, the one before comes back.
     """
     box = Box.at(to)
-    if status or file is None:
-        if file is not None or not status:
-            raise click.UsageError("name a FILE, or --status")
-        _status(box.get("/self", SelfView), as_json)
+    if sum((file is not None, status, seen)) != 1:
+        raise click.UsageError("name a FILE, or --status, or --seen")
+    if file is None:
+        _status(box.get("/self", SelfView) if status else box.call("POST", "/self/seen", SelfView), as_json)
         return
     began = time.monotonic()
     size = file.stat().st_size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from minipaas.author.version import own_version
 from minipaas.model.errors import Missing
 from minipaas.surface.call import Call
@@ -21,7 +23,22 @@ async def view(call: Call) -> SelfView:
         previous=before.version if before is not None else None,
         busy=busy,
         last=handover_view(call, record) if record is not None else None,
+        returned=record.unseen if record is not None else None,
     )
+
+
+async def seen(call: Call) -> SelfView:
+    """The last return needs nobody any more."""
+    told = _own(call).seen()
+    await call.registry.audit(
+        actor=call.caller.actor,
+        action="self.seen",
+        subject=f"minipaas {told.to_version}".rstrip(),
+        origin=call.caller.origin,
+        result=f"{told.serves} serves: {told.reason}",
+        now=time.time(),
+    )
+    return await view(call)
 
 
 def handover_view(call: Call, record: Record) -> HandoverView:

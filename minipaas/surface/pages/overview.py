@@ -71,6 +71,7 @@ async def overview(call: Call) -> web.Response:
         "overview.html" if changed is None else "overview_news.html",
         well=not trouble and not any(app.need for app in seen.apps),
         sentences=(seen.sentence, *trouble),
+        returned=views.returned(call) is not None,
         gauges=gauges(told, call.control.telemetry.summary().host, views.disk_view(call).free),
         groups=groups,
         changed=[row for _, rows in groups for row in rows if changed and row.app in changed],

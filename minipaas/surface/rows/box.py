@@ -168,6 +168,15 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         method="POST",
+        path=f"{V1}/self/seen",
+        access=Access.ADMIN,
+        handler=own.seen,
+        summary="Say that somebody knows of the last return to the minipaas before; page and status stop telling it.",
+        response=wire_self.SelfView,
+        errors=(404,),
+    ),
+    Row(
+        method="POST",
         path=f"{V1}/self/reload",
         access=Access.ADMIN,
         handler=own.reload,

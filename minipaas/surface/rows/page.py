@@ -5,6 +5,7 @@ from __future__ import annotations
 from minipaas.surface.access import Access
 from minipaas.surface.pages import actions, sign_in, upload
 from minipaas.surface.pages import leases as lease_form
+from minipaas.surface.pages import own as own_form
 from minipaas.surface.pages import tokens as token_forms
 from minipaas.surface.pages import trust as trust_form
 from minipaas.surface.pages.app import app as app_page
@@ -201,6 +202,17 @@ ROWS: tuple[Row, ...] = (
         handler=box_page,
         summary="Facts of this box on the status page.",
         response="text/html",
+    ),
+    Row(
+        method="POST",
+        path="/box/self/seen",
+        access=Access.ADMIN,
+        handler=own_form.seen,
+        summary="Say on the status page that somebody knows of the last return of minipaas itself.",
+        form=own_form.Seen,
+        response="text/html",
+        status=303,
+        errors=(400, 413, 415),
     ),
     Row(
         method="POST",
