@@ -19,7 +19,7 @@ from minipaas.engine.scene import Making
 from minipaas.forensics import files, limits, secrets
 from minipaas.forensics.cause import cause_of, group_of
 from minipaas.forensics.shelf import FILES, LOG
-from minipaas.model.capsule import Alive, Asked, Capsule, Figures, FileChange, HostState
+from minipaas.model.capsule import Alive, Asked, Capsule, Figures, FileChange, HostState, capsule_id
 from minipaas.model.errors import MinipaasError
 from minipaas.model.observed import Instance
 
@@ -42,8 +42,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 def identity(instance: Instance) -> str:
     """The capsule's id: the same whenever this end of this container is met."""
-    when = int(instance.finished or instance.created)
-    return f"{instance.id[:12]}-{when % 0x1000000:06x}"
+    return capsule_id(instance.id, instance.finished or instance.created)
 
 
 class Capture:

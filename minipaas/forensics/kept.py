@@ -46,6 +46,10 @@ class Kept:
         """Those that are over, the newest first."""
         return await asyncio.to_thread(self._newest, limit, app)
 
+    async def since(self, began: float, app: str) -> list[Lease]:
+        """Those of an app that are over and had begun at that time or later (Unix seconds), the newest first."""
+        return await asyncio.to_thread(self._newest, limits.KEPT_LEASES, app, began)
+
     async def recording(self, lease: str) -> bytes:
         """The asciicast of a lease, open or over. Raises Missing."""
         try:
@@ -83,9 +87,11 @@ class Kept:
             return set()
         return {name for name in names if _ID.fullmatch(name)}
 
-    def _newest(self, limit: int, app: str | None) -> list[Lease]:
+    def _newest(self, limit: int, app: str | None, began: float = 0.0) -> list[Lease]:
         found: list[Lease] = []
         for number in sorted(self._ids(), reverse=True):
+            if int(number[:8], 16) + 1 < began:
+                break
             with contextlib.suppress(OSError, msgspec.MsgspecError):
                 data = (self._directory / f"{number}.json").read_bytes()[: limits.LEASE_FILE]
                 lease = msgspec.json.decode(data, type=Lease)

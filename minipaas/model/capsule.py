@@ -192,3 +192,8 @@ class CapsuleGroup(Struct, frozen=True, kw_only=True):
     """On disk."""
     recent: tuple[str, ...] = ()
     """Ids that were counted last, so that none counts twice after a restart."""
+
+
+def capsule_id(container: str, ended: float) -> str:
+    """The id of the capsule of this end of this container, whoever meets it."""
+    return f"{container[:12]}-{int(ended) % 0x1000000:06x}"

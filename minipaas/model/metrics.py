@@ -22,6 +22,15 @@ class Range(StrEnum):
     MONTH = "30d"
 
 
+class Window(StrEnum):
+    """A stretch of an app's past, as a timeline shows it."""
+
+    HOUR = "1h"
+    DAY = "24h"
+    WEEK = "7d"
+    MONTH = "30d"
+
+
 class Seen(StrEnum):
     """How an app was, in the words of a strip; the worst last."""
 
@@ -168,3 +177,18 @@ class AppSeries(Struct, frozen=True, kw_only=True):
     step: int
     instances: tuple[InstanceSeries, ...]
     routes: tuple[RouteSeries, ...]
+
+
+class AppPast(Struct, frozen=True, kw_only=True):
+    """One app over a stretch of time: how it was, what all its instances used and all its routes answered."""
+
+    start: float
+    """Of the first point; a point stands for the `step` seconds that begin there."""
+    step: int
+    seen: tuple[Seen, ...]
+    """The worst in each step. It ends where the present is."""
+    cpu: Series
+    memory: Series
+    requests: Series
+    errors: Series
+    """Answers 5xx."""

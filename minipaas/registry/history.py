@@ -17,7 +17,7 @@ from minipaas.registry import changes, journal
 from minipaas.registry.audit import AuditRow
 from minipaas.registry.deaths import Death
 from minipaas.registry.journal import JournalRow
-from minipaas.registry.limits import CHANGES_KEPT
+from minipaas.registry.limits import CHANGES_KEPT, OWN_TOLD
 
 
 class Sort(IntEnum):
@@ -108,3 +108,45 @@ def _place(at: float, sort: Sort, number: int) -> Place:
 
 def _micros(at: float) -> int:
     return round(at * 1e6)
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """What happened to an app in a stretch of time, each sort in order of time."""
+
+    changes: tuple[Change, ...]
+    """Those that were under way in it."""
+    starts: tuple[JournalRow, ...]
+    """Instances that were started outside any change: in the place of those that had died."""
+    deaths: tuple[Death, ...]
+    own: tuple[AuditRow, ...]
+    """What was done to minipaas itself."""
+
+
+def past(db: Connection, app: str, since: float, until: float) -> Past:
+    """Of [since, until), Unix seconds. What is remembered of an app is bounded, and so is this."""
+    between = (app, since, until)
+    starts = db.execute(
+        "SELECT * FROM step WHERE change IS NULL AND app = ? AND started >= ? AND started < ? "
+        "AND kind IN ('StartInstance', 'WakeInstance') ORDER BY started, id",
+        between,
+    )
+    deaths = db.execute(
+        "SELECT app, service, container, name, release, at, detail FROM death "
+        "WHERE app = ? AND at >= ? AND at < ? ORDER BY at, id",
+        between,
+    )
+    own = db.execute(
+        "SELECT * FROM audit WHERE app IS NULL AND at >= ? AND at < ? AND action GLOB 'self.*' "
+        "ORDER BY id DESC LIMIT ?",
+        (since, until, OWN_TOLD),
+    )
+    return Past(
+        changes=tuple(
+            change
+            for change in reversed(changes.page(db, app, CHANGES_KEPT + 1))
+            if change.started < until and (change.ended is None or change.ended >= since)
+        ),
+        starts=tuple(journal.row_of(dict(row)) for row in starts),
+        deaths=tuple(Death(**dict(row)) for row in deaths),
+        own=tuple(reversed([AuditRow(**dict(row)) for row in own])),
+    )

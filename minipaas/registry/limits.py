@@ -18,6 +18,8 @@ DEATHS_KEPT = 1000
 """Ends of instances that an app remembers."""
 AUDIT_KEPT = 100_000
 """Audit rows, for the whole box."""
+OWN_TOLD = 200
+"""Of what was done to minipaas itself, told beside the past of an app."""
 TEXT_KEPT = 16 * 1024
 """Characters of a reason or a detail; the end is kept, because logs say it last."""
 NAME_KEPT = 512

@@ -35,7 +35,7 @@ from minipaas.registry import (
 from minipaas.registry.audit import ANY, AuditRow, Wanted
 from minipaas.registry.database import Database
 from minipaas.registry.deaths import Death
-from minipaas.registry.history import Happening, Place
+from minipaas.registry.history import Happening, Past, Place
 from minipaas.registry.journal import JournalRow
 from minipaas.registry.news import News
 from minipaas.registry.rehearsal import Rehearsal
@@ -319,6 +319,10 @@ class Registry:
     ) -> list[Happening]:
         """What happened to an app, the newest first, only what stands before `before`; with the audit if `audited`."""
         return await self._database.read(lambda db: history.page(db, app, limit, before, audited))
+
+    async def past(self, app: str, since: float, until: float) -> Past:
+        """What happened to an app in [since, until), Unix seconds."""
+        return await self._database.read(lambda db: history.past(db, app, since, until))
 
     async def record_deaths(self, found: Iterable[Death]) -> None:
         """Write down who ended by itself; what is written already stays as it is."""

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from minipaas.model.config import is_loopback
 from minipaas.model.errors import Invalid, Missing
-from minipaas.model.metrics import Summary
+from minipaas.model.metrics import Summary, Window
 from minipaas.model.release import Release
 from minipaas.plan.difference import Comparison
 from minipaas.registry.registry import Registry
@@ -30,6 +30,7 @@ from minipaas.takeover.own import Own
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from minipaas.surface.timeline import Axis
     from minipaas.surface.views import Survey
 
 PATH_PATTERNS = {
@@ -103,6 +104,8 @@ class Context:
         self.sent = Sent(limits.pages)
         self.rows: Remembered[tuple[str, bool, str, str], tuple[object, Markup]] = Remembered(limits.rows_kept)
         """Rows of the overview as last rendered, with what they show."""
+        self.axes: Remembered[tuple[str, Window, bool], tuple[object, Axis]] = Remembered(limits.axes)
+        """Pasts of apps as last told, with the state of things that they tell (`timeline.axis`)."""
         self.streams = 0
         """Event streams open now."""
         self.sockets: dict[web.WebSocketResponse, bool] = {}

@@ -66,6 +66,14 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Releases whose version is remembered."""
     surveys: int = 8
     """Kinds of callers for whom all apps at a glance are remembered."""
+    marks: int = 60
+    """Most marks in one lane of a timeline."""
+    log_gaps: int = 200
+    """Gaps in a log that a timeline looks for."""
+    axes: int = 64
+    """Timelines that are kept until something happens."""
+    axis_age: float = 60.0
+    """A timeline is never older than this."""
     rows_kept: int = 2048
     """Rows of the overview that are kept as they were rendered."""
     pages: int = 64

@@ -15,7 +15,8 @@ from msgspec import Struct
 from minipaas.model.metrics import Seen
 from minipaas.telemetry import limits
 
-_RANK = {seen: rank for rank, seen in enumerate(Seen)}
+RANK = {seen: rank for rank, seen in enumerate(Seen)}
+"""The worst highest."""
 _WORDS = tuple(Seen)
 
 
@@ -66,7 +67,7 @@ class History:
     def see(self, app: str, state: Seen, now: float) -> None:
         """This is how the app is."""
         known = self.apps.setdefault(app, AppHistory())
-        bucket, rank = int(now // limits.STRIP_STEP), _RANK[state]
+        bucket, rank = int(now // limits.STRIP_STEP), RANK[state]
         if known.state == state.value and known.strip.get(bucket, 0) >= rank:
             return
         if known.state != state.value:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from minipaas.model.metrics import Range
+from minipaas.model.metrics import Range, Window
 
 SAMPLE: Final = 10
 """Between two samples."""
@@ -23,6 +23,21 @@ class Tier(Struct, frozen=True):
 
 TIERS: Final = (Tier(0, SAMPLE, 3600), Tier(1, MINUTE, 86_400), Tier(2, 900, 30 * 86_400))
 TIER_OF: Final = dict(zip(Range, TIERS, strict=True))
+
+
+class Columns(Struct, frozen=True):
+    """How a stretch of an app's past is cut: `count` columns of `step` seconds."""
+
+    step: int
+    count: int
+
+
+COLUMNS_OF: Final = {
+    Window.HOUR: Columns(30, 120),
+    Window.DAY: Columns(600, 144),
+    Window.WEEK: Columns(3600, 168),
+    Window.MONTH: Columns(21_600, 120),
+}
 
 FLUSH_SAMPLES: Final = 6
 """Samples that are written in one transaction."""

@@ -88,12 +88,15 @@ class AppPoint(Struct, array_like=True):
     """Milliseconds that the routes' counters cover."""
     instances: list[InstancePoint] = []
     routes: list[RoutePoint] = []
+    seen: int = 0
+    """How it was, the worst: a rank among `model.metrics.Seen`."""
 
     def add(self, other: AppPoint) -> None:
         """Another step of the same app."""
         self.covered += other.covered
         self.instances = _joined(self.instances, other.instances)
         self.routes = _joined(self.routes, other.routes)
+        self.seen = max(self.seen, other.seen)
 
 
 class HostPoint(Struct, array_like=True):
@@ -188,4 +191,5 @@ def copied(frame: Mapping[str, AppPoint]) -> dict[str, AppPoint]:
 
 
 def _copy(point: AppPoint) -> AppPoint:
-    return AppPoint(point.covered, [copy(one) for one in point.instances], [copy(one) for one in point.routes])
+    instances, routes = [copy(one) for one in point.instances], [copy(one) for one in point.routes]
+    return AppPoint(point.covered, instances, routes, point.seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from minipaas.model.metrics import AppSeries, HostSeries, InstanceSeries, RouteSeries, Series
+from minipaas.model.metrics import AppPast, AppSeries, HostSeries, InstanceSeries, RouteSeries, Seen, Series
 from minipaas.telemetry.latency import quantile
 from minipaas.telemetry.points import AppPoint, Count, HostPoint, InstancePoint, RoutePoint
 
@@ -103,6 +103,41 @@ def _route(
         p50=latency(0.5),
         p90=latency(0.9),
         p99=latency(0.99),
+    )
+
+
+def app_past(start: int, step: int, points: Mapping[int, AppPoint], now: float) -> AppPast:
+    """Steps from `start` to the one in which `now` is. The points may be finer; they are used up."""
+    columns: dict[int, AppPoint] = {}
+    for time, point in sorted(points.items()):
+        at = start + (time - start) // step * step
+        if at in columns:
+            columns[at].add(point)
+        else:
+            columns[at] = point
+    times = range(start, int(now) + 1, step)
+    words = tuple(Seen)
+
+    def whole(value: Callable[[InstancePoint], float | None]) -> Series:
+        """Of all instances together."""
+
+        def each(point: AppPoint) -> float | None:
+            known = [found for one in point.instances if (found := value(one)) is not None]
+            return round(sum(known), 5) if known else None
+
+        return _each(columns, times, each)
+
+    def answered(value: Callable[[RoutePoint], int]) -> Series:
+        return _each(columns, times, lambda point: rate(sum(map(value, point.routes)), point.covered))
+
+    return AppPast(
+        start=float(start),
+        step=step,
+        seen=tuple(words[min(columns[time].seen, len(words) - 1)] if time in columns else words[0] for time in times),
+        cpu=whole(cores),
+        memory=whole(mean_memory),
+        requests=answered(lambda route: route.requests),
+        errors=answered(lambda route: route.answers[4] if len(route.answers) > 4 else 0),
     )
 
 

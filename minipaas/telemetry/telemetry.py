@@ -12,17 +12,28 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from minipaas.model.metrics import AppSeries, AppSummary, HostNow, HostSeries, InstanceNow, Range, Seen, Summary
+from minipaas.model.metrics import (
+    AppPast,
+    AppSeries,
+    AppSummary,
+    HostNow,
+    HostSeries,
+    InstanceNow,
+    Range,
+    Seen,
+    Summary,
+    Window,
+)
 from minipaas.model.traffic import IngressCounters, RouteCounters
 from minipaas.model.usage import Usage
 from minipaas.telemetry import limits
-from minipaas.telemetry.history import History
+from minipaas.telemetry.history import RANK, History
 from minipaas.telemetry.host import Host, HostReading
 from minipaas.telemetry.latency import quantile
 from minipaas.telemetry.limits import TIER_OF, TIERS, Tier
 from minipaas.telemetry.meter import Meter, Place, SlotKey, Totals
 from minipaas.telemetry.points import AppPoint, Frame, HostPoint, InstancePoint, copied, summed
-from minipaas.telemetry.series import KIB, app_series, cores, host_series, rate
+from minipaas.telemetry.series import KIB, app_past, app_series, cores, host_series, rate
 from minipaas.telemetry.sparks import NOTHING, Sparks, row_of, rows_of
 from minipaas.telemetry.store import Store
 
@@ -65,6 +76,10 @@ class Telemetry:
         self._samples = 0
         self._summary: tuple[tuple[int, int, int], Summary] | None = None
         self._counters: Callable[[], IngressCounters] | None = None
+        self._states: dict[str, int] = {}
+        """Rank of how each app is now."""
+        self._worst: dict[str, int] = {}
+        """Rank of the worst since the last sample."""
 
     async def load(self) -> None:
         """What was kept by the process before: the last hour's sparks, the histories, and the steps under way."""
@@ -122,7 +137,7 @@ class Telemetry:
         point = self._take_host(host) if host is not None else None
         self._recent.append(apps)
         # a sample stands for the time before it
-        self._gather(now - limits.SAMPLE / 2, Frame(copied(apps), point))
+        self._gather(now - limits.SAMPLE / 2, Frame(self._with_states(copied(apps)), point))
         self._at = now
         self._samples += 1
         if self._samples % limits.FLUSH_SAMPLES == 0:
@@ -138,11 +153,20 @@ class Telemetry:
     def see(self, states: Mapping[str, Seen]) -> None:
         """How every app of this box is now; others are forgotten."""
         now = self._clock()
+        self._states = {app: RANK[state] for app, state in states.items()}
         for app, state in states.items():
             self.history.see(app, state, now)
+            self._worst[app] = max(RANK[state], self._worst.get(app, 0))
         if self.history.apps.keys() != states.keys():
             self.history.keep(states)
             self._sparks.keep(states)
+
+    def _with_states(self, apps: dict[str, AppPoint]) -> dict[str, AppPoint]:
+        """How each app was since the last sample, beside what it used."""
+        for app, rank in self._states.items():
+            apps.setdefault(app, AppPoint()).seen = max(rank, self._worst.get(app, 0))
+        self._worst.clear()
+        return apps
 
     def _gather(self, when: float, frame: Frame) -> None:
         gathering = self._gathering[0]
@@ -265,6 +289,22 @@ class Telemetry:
             points |= {gathering.time: copied(gathering.frame.apps)[app]}
         # a month of a large app is some hundred milliseconds of work
         return await asyncio.to_thread(app_series, app, start, gathering.tier.step, count, points)
+
+    async def app_past(self, app: str, window: Window, until: float) -> AppPast:
+        """One app over the stretch of time that ends at `until`, up to now; in the finest steps that are still kept of
+        it all, and no finer than a picture needs."""
+        columns, now = limits.COLUMNS_OF[window], self._clock()
+        since = until - columns.step * columns.count
+        kept = [tier for tier in TIERS if since >= now - tier.keep - columns.step] or [TIERS[-1]]
+        tier = next((tier for tier in reversed(kept) if tier.step <= columns.step), kept[0])
+        step = max(tier.step, columns.step)
+        start = int(since) // step * step
+        end = int(min(until, now) - 1)
+        points = await self._store.app(app, tier, start, end + 1)
+        gathering = self._gathering[tier.number]
+        if gathering.time is not None and start <= gathering.time <= end and app in gathering.frame.apps:
+            points |= {gathering.time: copied(gathering.frame.apps)[app]}
+        return await asyncio.to_thread(app_past, start, step, points, end)
 
     async def host_series(self, span: Range) -> HostSeries:
         """The machine over a time."""

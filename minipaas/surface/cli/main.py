@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "diff": ("diff:diff", "What changed between two releases of an app."),
         "changes": ("apps:changes", "What was changed, by whom, and how it ended."),
         "events": ("events:events", "What happened to an app, in one order of time."),
+        "timeline": ("timeline:timeline", "What came together in an app's past, on one axis of time."),
         "logs": ("logs:logs", "What an app wrote: the last lines, live, and what was searched for."),
         "shipping": ("shipping:shipping", "Where the box sends its logs, and how far it has come."),
         "exec": ("enter:exec_", "Run a command in an instance."),

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from minipaas.model.errors import Missing
-from minipaas.model.metrics import AppSummary
+from minipaas.model.metrics import AppSummary, Window
 from minipaas.surface import spark, views
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.apps import releases_of
@@ -18,6 +18,8 @@ from minipaas.surface.handlers.events import events_of
 from minipaas.surface.i18n import catalogue
 from minipaas.surface.pages.overview import day, figures, rounded
 from minipaas.surface.pages.shell import language_of, render
+from minipaas.surface.pages.timeline_picture import picture
+from minipaas.surface.timeline import axis
 from minipaas.surface.wire import ChangeDetail, InstanceView, ServiceView
 from minipaas.telemetry.latency import quantile
 
@@ -81,6 +83,7 @@ async def app(call: Call) -> web.Response:
         crashes=await asyncio.to_thread(call.control.shelf.groups, name) if call.caller.sees_logs else (),
         answers=_answers(call, name),
         bar=spark.bar,
+        axis=picture(await axis(call, name, Window.DAY), words, sees=sees) if changes else None,
         leases=[lease for lease in call.control.access.leases.open_now if lease.app == name] if sees else (),
         every=60,
     )

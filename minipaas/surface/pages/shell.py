@@ -125,6 +125,8 @@ def environment(language: str) -> Environment:
     """Jinja2 for one language, imported only when a page is asked for."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from minipaas.surface.timeline import title_of as mark_title
+
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -142,6 +144,7 @@ def environment(language: str) -> Environment:
     made.filters["step"] = lambda step: told.retell(step.title, f"step.{step.kind}")
     made.filters["event"] = lambda one: told.retell(one.title, f"step.{one.step}" if one.step else "event")
     made.filters["phrase"] = lambda text: told.retell(text, "phrase")
+    made.filters["mark"] = lambda one: mark_title(one, told)
     made.globals["asset"] = asset
     made.globals["t"] = told
     made.globals["lang"] = language

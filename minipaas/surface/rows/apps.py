@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from minipaas.model.metrics import AppSeries, HostSeries, Summary
-from minipaas.surface import wire, wire_history, wire_plan
+from minipaas.surface import wire, wire_history, wire_plan, wire_timeline
 from minipaas.surface.access import Access
 from minipaas.surface.call import PATH_PATTERNS, Query
-from minipaas.surface.handlers import apps, diffs, events, metrics, previews
+from minipaas.surface.handlers import apps, diffs, events, metrics, previews, timeline
 from minipaas.surface.rows.row import NAME, RANGE, V1, Row, limit
 
 ROWS: tuple[Row, ...] = (
@@ -130,6 +130,17 @@ ROWS: tuple[Row, ...] = (
             Query(name="before", summary="Only what stands before this id.", pattern="[0-9]{1,17}-[0-4]-[0-9]{1,15}"),
         ),
         response=wire_history.Events,
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path=f"{V1}/apps/{{app}}/timeline",
+        access=Access.OPEN,
+        handler=timeline.one,
+        summary="An app's past on one axis: changes, crashes, restarts, how it was and what it used; for who may read "
+        "logs also accesses, gaps in the log, and what was done to minipaas itself.",
+        query=(timeline.WINDOW, timeline.UNTIL),
+        response=wire_timeline.Timeline,
         errors=(404,),
     ),
     Row(

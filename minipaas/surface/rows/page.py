@@ -17,6 +17,7 @@ from minipaas.surface.pages.diff import diff as diff_page
 from minipaas.surface.pages.events import events as events_page
 from minipaas.surface.pages.logs import logs as logs_page
 from minipaas.surface.pages.overview import overview
+from minipaas.surface.pages.timeline import timeline as timeline_page
 from minipaas.surface.rows.row import Row
 
 ROWS: tuple[Row, ...] = (
@@ -52,6 +53,15 @@ ROWS: tuple[Row, ...] = (
         access=Access.OPEN,
         handler=events_page,
         summary="What happened to an app, on the page.",
+        response="text/html",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/timeline",
+        access=Access.OPEN,
+        handler=timeline_page,
+        summary="An app's past on one axis, on the page.",
         response="text/html",
         errors=(404,),
     ),

@@ -47,6 +47,10 @@
       const today = date.toDateString() === new Date().toDateString();
       put(node, date.toLocaleString(language, { timeStyle: "short", hourCycle: "h23", ...(today ? {} : { dateStyle: "medium" }) }));
     }
+    for (const node of $("time[data-tick]")) {
+      const as = node.dataset.as === "clock" ? { timeStyle: "short" } : { month: "short", day: "numeric" };
+      put(node, new Date(Number(node.dataset.tick) * 1000).toLocaleString(language, { hourCycle: "h23", ...as }));
+    }
     for (const node of $("[data-since]")) put(node, span(now() - Number(node.dataset.since)));
   };
 
@@ -64,7 +68,7 @@
       if (!(old instanceof Element) || !(fresh instanceof Element)) return true;
       const same = (key) => old.dataset[key] !== undefined && old.dataset[key] === fresh.dataset[key];
       if (touched(old)) return false;
-      return !(same("t") || same("since") || same("date") || same("day") || same("clock"));
+      return !(same("t") || same("since") || same("date") || same("day") || same("clock") || same("tick"));
     };
     callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
   }

@@ -30,6 +30,7 @@ print("MODULES", code, *sys.modules, file=sys.stderr)
         ["status", "--json"],
         ["top"],
         ["changes"],
+        ["timeline", "shop"],
         ["logs", "shop"],
         ["trust", "list"],
         ["token", "list"],
@@ -42,6 +43,9 @@ def test_nothing_heavy_is_imported(box, views, args):
     box.answers["GET /api/v1/apps"] = (200, views.apps(views.app()))
     box.answers["GET /api/v1/metrics"] = (200, {"at": 0.0, "step": 60, "host": None, "apps": []})
     box.answers["GET /api/v1/changes"] = (200, {"changes": []})
+    past = {"start": 0.0, "step": 600, "seen": [], "cpu": [], "memory": [], "requests": [], "errors": []}
+    line = {"app": "shop", "start": 0.0, "end": 1.0, "now": 1.0, "marks": [], "past": past}
+    box.answers["GET /api/v1/apps/shop/timeline"] = (200, line)
     box.answers["GET /api/v1/apps/shop/logs"] = (200, {"lines": []})
     box.answers["GET /api/v1/trust"] = (200, {"roots": []})
     box.answers["GET /api/v1/tokens"] = (200, {"tokens": []})
