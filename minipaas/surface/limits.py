@@ -25,6 +25,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The last of them are for administrators alone: no token for less can keep them from following."""
     heartbeat: float = 15.0
     """An event stream is never silent for longer; a WebSocket's other side is asked so often whether it is there."""
+    right_again: float = 2.0
+    """So often it is asked whether who is in an instance may still be there."""
     sockets: int = 192
     """Most WebSockets at once."""
     kept_sockets: int = 96

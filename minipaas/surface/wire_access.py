@@ -51,6 +51,9 @@ class RunCommand(Enter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workdir: Word = ""
     toolbox: bool = False
     """In a container of tools beside the instance, which sees its processes, network and files."""
+    paced: bool = False
+    """You say `taken` of what comes, and never get more than `WINDOW` ahead of it: for whoever cannot leave it unread,
+    as a script in a browser."""
 
 
 class CopyFiles(Enter, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,13 +137,15 @@ class Notice(Struct, frozen=True, kw_only=True, tag="notice", tag_field="type"):
     """Something that the person should know."""
 
     text: str
+    code: str = ""
+    """`toolbox`: the command runs in the toolbox, because the instance has no shell; `ends`: the time is nearly up."""
 
 
 class Taken(Struct, frozen=True, kw_only=True, tag="taken", tag_field="type"):
     """So many more of your bytes have found their way. Never send more than `WINDOW` ahead of what was taken, or what
-    is asked and answered cannot get past them."""
+    is asked and answered cannot get past them. Of the box's bytes it is said only where `paced` was asked for."""
 
-    bytes: int
+    bytes: Annotated[int, Meta(ge=0, le=2**40)]
 
 
 class Ended(Struct, frozen=True, kw_only=True, tag="ended", tag_field="type"):
@@ -165,8 +170,12 @@ class InputEnds(Struct, frozen=True, kw_only=True, tag="eof", tag_field="type"):
     """Nothing more comes on standard input."""
 
 
-WINDOW = 256 * 1024
-"""Bytes that a client may have sent and not heard of."""
+class Leave(Struct, frozen=True, kw_only=True, tag="leave", tag_field="type"):
+    """You go, and the command ends with that."""
 
-Said = Resize | InputEnds
+
+WINDOW = 256 * 1024
+"""Bytes that one side may have sent and not heard of."""
+
+Said = Resize | InputEnds | Taken | Leave
 """What a client says to a command, beside bytes."""

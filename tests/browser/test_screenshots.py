@@ -75,6 +75,27 @@ async def test_picture_of_an_upload(scene: RunningBox, visit: Visit, secret: str
     await expect(visitor.page.get_by_text("Thrown away. Nothing was changed.")).to_be_visible()
 
 
+async def test_picture_of_a_terminal(scene: RunningBox, visit: Visit, secret: str) -> None:
+    visitor = await visit(scene.url, viewport=NARROW)
+    await visitor.sign_in(secret)
+    await visitor.open("/apps/guestbook/shell?service=redis&slot=1")
+    await visitor.page.get_by_label("Reason").fill("orders of this morning are missing")
+    await visitor.page.get_by_role("button", name="Open a shell").click()
+    rows = visitor.page.locator(".xterm-rows")
+    await expect(rows).to_contain_text("#")
+    for line, shown in (
+        ("PS1='/data # '; clear", "/data #"),
+        ("grep --color=always -n root /etc/passwd", "/bin/"),
+        ("ls --color=always -l /usr", "src/data # "),
+    ):
+        await visitor.page.keyboard.type(line)
+        await visitor.page.keyboard.press("Enter")
+        await expect(rows).to_contain_text(shown)
+    await asyncio.to_thread(keep, "terminal", await visitor.page.screenshot())
+    await visitor.page.keyboard.type("exit\n")
+    await expect(visitor.page.locator("#told")).to_contain_text("It has ended with exit code 0.")
+
+
 async def whole(visitor: Visitor) -> bytes:
     """All of the page. The window grows to its height, because what nobody sees is not painted."""
     page = visitor.page

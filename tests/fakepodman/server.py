@@ -132,7 +132,7 @@ class FakePodman:
     async def _drop(self) -> None:
         if self._runner is not None and self._runner.server is not None:
             for connection in list(self._runner.server.connections):
-                if connection.transport is not None:
+                if connection.transport is not None and not connection.transport.is_closing():
                     connection.transport.abort()  # type: ignore[attr-defined]
                 connection.force_close()
 

@@ -16,6 +16,7 @@ import pytest
 from msgspec import structs
 
 from minipaas.model.config import AccessConfig, ApiConfig
+from minipaas.surface.wire_access import WINDOW
 from tests.boxes import RunningBox, config, fake, running_box, started, toml  # noqa: F401 - fixtures
 from tests.bundle.builders import make_image, tar_layer
 from tests.fakepodman import FakePodman
@@ -223,6 +224,42 @@ async def test_a_command_that_takes_nothing_blocks_nobody(shop: RunningBox) -> N
         for _ in range(20):
             await client.socket.send_bytes(b"\0" + b"x" * 60_000)
         assert (await client.to_the_end())["error"]["code"] == "api.too_large"
+
+
+async def test_a_goodbye_ends_it_as_done(shop: RunningBox) -> None:
+    async with entered(shop, {"argv": ["sh", "-c", "echo in; sleep 100"]}, await shop.token("admin")) as client:
+        await client.until(b"in")
+        await client.socket.send_json({"type": "leave"})
+        assert (await client.to_the_end())["ending"] == "done"
+
+
+async def test_whose_token_is_revoked_is_put_out(shop: RunningBox) -> None:
+    async with entered(
+        shop, {"argv": ["sh", "-c", "echo in; sleep 100"]}, await shop.token("admin", "laptop")
+    ) as client:
+        await client.until(b"in")
+        await shop.control.registry.revoke_token("laptop", actor="test", origin="test", now=0.0)
+        ended = await client.to_the_end()
+    assert (ended["ending"], ended["text"]) == ("revoked", "whoever opened it may not be inside any more")
+
+
+async def test_whoever_asks_for_it_gets_no_more_than_they_take(shop: RunningBox) -> None:
+    wanted = {"argv": ["sh", "-c", "head -c 1000000 /dev/zero"], "paced": True}
+    async with entered(shop, wanted, await shop.token("admin")) as client:
+        while len(client.bytes[1]) < WINDOW:
+            await client.hear()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while True:
+                    await client.hear()
+        early = len(client.bytes[1])
+        assert early < WINDOW + 128 * 1024
+        await client.socket.send_json({"type": "taken", "bytes": early})
+        while len(client.bytes[1]) < 1_000_000:
+            before = len(client.bytes[1])
+            await client.hear()
+            await client.socket.send_json({"type": "taken", "bytes": len(client.bytes[1]) - before})
+        assert (await client.to_the_end())["code"] == 0
 
 
 async def test_a_session_is_recorded_and_marks_the_instance(shop: RunningBox) -> None:

@@ -233,8 +233,8 @@ async def test_a_browser_is_told_in_html_and_a_program_in_json(box: SmallBox) ->
 
 async def test_licences_travel_with_the_files(box: SmallBox) -> None:
     async with await box.remote() as session:
-        for name in ("htmx.LICENSE.txt", "idiomorph.LICENSE.txt", "uplot.LICENSE.txt"):
-            async with session.get(f"/static/{name}") as response:
+        for name in ("htmx", "idiomorph", "uplot", "xterm", "addon-fit"):
+            async with session.get(f"/static/{name}.LICENSE.txt") as response:
                 assert response.status == 200
                 text = await response.text()
                 assert "Permission to use, copy, modify" in text or "Permission is hereby granted" in text

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -29,6 +30,8 @@ _STATED = {
     "BSD Zero Clause License": "0BSD",
     "The MIT License (MIT)": "MIT",
 }
+_MIT = "Permission is hereby granted, free of charge, to any person obtaining a copy"
+"""How the text of that licence begins, where nothing names it."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,10 +182,13 @@ def vendored() -> list[Part]:
     found: dict[str, Part] = {}
     for line in (VENDOR / "VERSIONS.txt").read_text().splitlines():
         words = line.split()
-        if len(words) == 4 and words[0].endswith((".js", ".css")):
+        if len(words) == 4 and words[0].endswith((".js", ".mjs", ".css")):
             name, version = words[1], words[2]
-            text = VENDOR / f"{name.removesuffix('.org')}.LICENSE.txt"
-            stated = text.read_text().partition("\n")[0].strip() if text.exists() else UNKNOWN
+            path = VENDOR / f"{name.removesuffix('.org').removeprefix('@xterm/')}.LICENSE.txt"
+            text = path.read_text() if path.exists() else UNKNOWN
+            stated = text.partition("\n")[0].strip()
+            if _MIT in text:
+                stated = "MIT"
             license_ = _STATED.get(stated, stated)
-            found[name] = Part(name=name, version=version, license=license_, purl=f"pkg:npm/{name}@{version}")
+            found[name] = Part(name=name, version=version, license=license_, purl=f"pkg:npm/{quote(name)}@{version}")
     return [found[name] for name in sorted(found)]

@@ -1,13 +1,14 @@
 """A command or shell in an instance, over a WebSocket.
 
 What always holds: whatever ends first (the command, the client, the lease) ends the others; the client's last message
-says which it was.
+says which it was; whoever loses the right to it (a token revoked, a browser signed out) is put out at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from math import inf
 
 from aiohttp import web
 from msgspec import structs
@@ -17,15 +18,16 @@ from minipaas.forensics.access import SHELL, Visitor
 from minipaas.forensics.leases import OpenLease
 from minipaas.forensics.limits import WARNING
 from minipaas.forensics.race import first
-from minipaas.model.errors import EngineError, Invalid
+from minipaas.model.errors import EngineError, Forbidden, Invalid
 from minipaas.model.lease import Ending
 from minipaas.model.observed import Instance
 from minipaas.surface import problems
+from minipaas.surface.access import Access, Policy, identify, require
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.leases import lease_view
 from minipaas.surface.inbox import Inbox
 from minipaas.surface.websocket import Socket, understood
-from minipaas.surface.wire_access import Ended, Enter, Notice, Opened, Resize, RunCommand, Said, Taken
+from minipaas.surface.wire_access import WINDOW, Ended, Enter, Leave, Notice, Opened, Resize, RunCommand, Said, Taken
 
 IN = 0
 NOT_STARTED = {"engine.no_command": 127, "engine.cannot_run": 126}
@@ -83,14 +85,14 @@ async def _run(
     if not wanted.toolbox:
         try:
             async with access.run(lease, instance, command) as attached:
-                return await _Session(call, socket, lease, attached).run()
+                return await _Session(call, socket, lease, attached, paced=wanted.paced).run()
         except EngineError as error:
             if error.code != "engine.no_command" or wanted.argv:
                 raise
     async with access.run(lease, instance, in_toolbox(command), toolbox=True) as attached:
         if not wanted.toolbox:
-            await socket.send(Notice(text=TOOLBOX))
-        return await _Session(call, socket, lease, attached).run()
+            await socket.send(Notice(text=TOOLBOX, code="toolbox"))
+        return await _Session(call, socket, lease, attached, paced=wanted.paced).run()
 
 
 def in_toolbox(command: Command) -> Command:
@@ -124,12 +126,14 @@ def _command(wanted: RunCommand) -> Command:
 class _Session:
     """What goes between a WebSocket and a command."""
 
-    def __init__(self, call: Call, socket: Socket, lease: OpenLease, attached: Attached) -> None:
+    def __init__(self, call: Call, socket: Socket, lease: OpenLease, attached: Attached, *, paced: bool) -> None:
         self._call = call
         self._socket = socket
         self._lease = lease
         self._attached = attached
         self._inbox = Inbox()
+        self._ahead: float = 0 if paced else -inf
+        self._room = asyncio.Event()
 
     async def run(self) -> Ended:
         """Until one of them ends. Raises EngineError when the command could not be started."""
@@ -140,8 +144,9 @@ class _Session:
             client=self._input(),
             feed=self._feed(),
             warning=warn(self._socket, lease),
+            right=watch(self._call, lease),
         )
-        if which == "client":
+        if which == "client":  # without a goodbye
             lease.end(Ending.LOST, "the client is gone")
         if which != "output":
             ending = lease.ending or Ending.DONE
@@ -160,6 +165,10 @@ class _Session:
             if recording is not None:
                 recording.output(data, stream)
             await self._socket.send_bytes(bytes([stream]) + data)
+            self._ahead += len(data)
+            while self._ahead > WINDOW:
+                self._room.clear()
+                await self._room.wait()
 
     async def _input(self) -> None:
         """Returns when the client is gone."""
@@ -173,6 +182,11 @@ class _Session:
             said: Said = understood(message, Said)
             if isinstance(said, Resize):
                 await self._resize(said)
+            elif isinstance(said, Taken):
+                self._ahead -= said.bytes
+                self._room.set()
+            elif isinstance(said, Leave):
+                self._lease.end(Ending.DONE, "closed by whoever had opened it")
             else:
                 self._inbox.put(b"")
 
@@ -200,5 +214,22 @@ async def warn(socket: Socket, lease: OpenLease) -> None:
     left = lease.left - WARNING
     if left > 0:
         await asyncio.sleep(left)
-        await socket.send(Notice(text=f"this access ends in {WARNING:.0f} s"))
+        await socket.send(Notice(text=f"this access ends in {WARNING:.0f} s", code="ends"))
     await asyncio.Event().wait()
+
+
+async def watch(call: Call, lease: OpenLease) -> None:
+    """Returns when whoever came in could not come in any more."""
+    context = call.context
+    config = call.control.config
+    while True:
+        await asyncio.sleep(context.limits.right_again)
+        try:
+            caller = await identify(call.request, call.registry, context.sessions, config.api.local)
+            require(caller, Access.ENTER, "GET", Policy.of(config))
+        except Forbidden:
+            lease.end(Ending.REVOKED, "whoever opened it may not be inside any more")
+            return
+        except ConnectionError as error:
+            lease.end(Ending.LOST, str(error))
+            return

@@ -15,7 +15,7 @@ from minipaas.model.errors import Invalid, Missing, Refused
 from minipaas.model.lease import Ending
 from minipaas.model.units import human_bytes
 from minipaas.surface.call import Call
-from minipaas.surface.handlers.commands import visitor
+from minipaas.surface.handlers.commands import visitor, watch
 from minipaas.surface.handlers.leases import lease_view
 from minipaas.surface.inbox import Inbox
 from minipaas.surface.websocket import Socket, understood
@@ -30,7 +30,7 @@ async def run(call: Call) -> web.WebSocketResponse:
         instance = access.instance(call.app, wanted.service, wanted.slot)
         async with access.files(instance, wanted.path, visitor(call, wanted), into=wanted.into) as (lease, archive):
             await socket.send(Opened(lease=lease_view(lease.lease)))
-            copy = _Copy(socket, lease, archive, access.largest_copy)
+            copy = _Copy(call, socket, lease, archive)
             ended = await copy.run(wanted.path, into=wanted.into)
         await socket.send(ended)
     return socket.response
@@ -39,11 +39,12 @@ async def run(call: Call) -> web.WebSocketResponse:
 class _Copy:
     """What goes between a WebSocket and Podman's archive."""
 
-    def __init__(self, socket: Socket, lease: OpenLease, archive: Archive, largest: int) -> None:
+    def __init__(self, call: Call, socket: Socket, lease: OpenLease, archive: Archive) -> None:
+        self._call = call
         self._socket = socket
         self._lease = lease
         self._archive = archive
-        self._largest = largest
+        self._largest = call.control.access.largest_copy
         self._inbox = Inbox()
         self._total = 0
 
@@ -51,7 +52,10 @@ class _Copy:
         """Until all is there, the lease is over, or the client is gone. Raises what Podman says against it."""
         lease = self._lease
         which = await first(
-            files=self._into(path) if into else self._out_of(path), lease=self._over(), client=self._input(into)
+            files=self._into(path) if into else self._out_of(path),
+            lease=self._over(),
+            client=self._input(into),
+            right=watch(self._call, lease),
         )
         if which == "client":
             lease.end(Ending.LOST, "the client is gone")

@@ -14,7 +14,7 @@ from minipaas.forensics.race import first
 from minipaas.model.errors import Invalid
 from minipaas.model.lease import Ending
 from minipaas.surface.call import Call
-from minipaas.surface.handlers.commands import visitor, warn
+from minipaas.surface.handlers.commands import visitor, warn, watch
 from minipaas.surface.handlers.leases import lease_view
 from minipaas.surface.inbox import Inbox
 from minipaas.surface.websocket import Socket, understood
@@ -33,7 +33,11 @@ async def run(call: Call) -> web.WebSocketResponse:
         async with access.forward(instance, wanted.ports, visitor(call, wanted)) as lease:
             await socket.send(Opened(lease=lease_view(lease.lease)))
             which = await first(
-                lease=_over(lease), client=_gone(socket), instance=_dead(call, instance.id), warning=warn(socket, lease)
+                lease=_over(lease),
+                client=_gone(socket),
+                instance=_dead(call, instance.id),
+                warning=warn(socket, lease),
+                right=watch(call, lease),
             )
             if which == "instance":
                 lease.end(Ending.GONE, "the instance ended")

@@ -12,7 +12,13 @@ from minipaas.model.errors import Missing
 from minipaas.surface.call import Call
 
 HERE = Path(__file__).parents[1] / "static"
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
+_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+}
 
 
 async def static(call: Call) -> web.Response:

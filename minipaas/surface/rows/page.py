@@ -17,6 +17,8 @@ from minipaas.surface.pages.diff import diff as diff_page
 from minipaas.surface.pages.events import events as events_page
 from minipaas.surface.pages.logs import logs as logs_page
 from minipaas.surface.pages.overview import overview
+from minipaas.surface.pages.terminal import scene as scene_terminal
+from minipaas.surface.pages.terminal import terminal
 from minipaas.surface.pages.timeline import timeline as timeline_page
 from minipaas.surface.rows.row import Row
 
@@ -82,6 +84,24 @@ ROWS: tuple[Row, ...] = (
         summary="What an app wrote, on the page.",
         response="text/html",
         errors=(404, 422, 504),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/shell",
+        access=Access.ENTER,
+        handler=terminal,
+        summary="A shell in an instance, on the page.",
+        response="text/html",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path="/crashes/{crash}/shell",
+        access=Access.ENTER,
+        handler=scene_terminal,
+        summary="A shell in a kept scene, on the page.",
+        response="text/html",
+        errors=(404,),
     ),
     Row(
         method="GET",

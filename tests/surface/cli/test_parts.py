@@ -40,6 +40,8 @@ def test_from_the_sources_every_requirement_is_a_part_with_version_and_licence()
     assert found["aiohttp"].version == metadata.version("aiohttp")
     assert found["multidict"].purl == f"pkg:pypi/multidict@{metadata.version('multidict')}"  # asked for by aiohttp
     assert found["htmx.org"].license == "0BSD"
+    assert found["@xterm/xterm"].license == found["@xterm/addon-fit"].license == "MIT"
+    assert found["@xterm/xterm"].purl.startswith("pkg:npm/%40xterm/xterm@")
     assert "pytest" not in found
     assert "minipaas" not in found
     assert not [part for part in found.values() if not part.version or UNKNOWN in (part.version, part.license)]
