@@ -100,6 +100,8 @@ ADVERTISED = {
     ("GET", "/api/v1/apps/{app}/logs/live"): Access.READ,
     ("GET", "/api/v1/shipping"): Access.READ,
     ("GET", "/api/v1/apps/{app}/drift"): Access.READ,
+    ("GET", "/apps/{app}/shell"): Access.ENTER,
+    ("GET", "/crashes/{crash}/shell"): Access.ENTER,
     ("POST", "/apps/{app}/access/{lease}/end"): Access.ENTER,
     ("GET", "/api/v1/apps/{app}/forward"): Access.ENTER,
     ("GET", "/api/v1/leases/{lease}/connect"): Access.ENTER,
