@@ -176,7 +176,8 @@ def box(data: Path, config: Config) -> BoxFacts:
     Unreachable."""
     from minipaas.surface.client import Box, Limits
     from minipaas.surface.connection import SOCKET_NAME, Address
-    from minipaas.surface.wire import BoxView, Certificates
+    from minipaas.surface.wire_box import BoxView
+    from minipaas.surface.wire_certificates import Certificates
     from minipaas.surface.wire_self import SelfView
     from minipaas.surface.wire_shipping import Shipping
 

@@ -28,15 +28,15 @@ from minipaas.surface.wire import (
     AppState,
     AppView,
     ChangeView,
-    DiskView,
     InstanceView,
     ReleaseView,
-    RootView,
     RouteView,
     ServiceState,
     ServiceView,
     StepView,
 )
+from minipaas.surface.wire_box import DiskView
+from minipaas.surface.wire_trust import RootView
 from minipaas.takeover.record import Return
 
 

@@ -1,7 +1,8 @@
 """What crosses the wire: every request and answer of the API as a typed struct, for server, client and OpenAPI alike.
+Here what is said of apps, changes and lines; other nouns have a `wire_` module of their own.
 
-What always holds: no struct here has a field for environment values, tokens of others or private keys; times are Unix
-seconds; digests are `sha256:<hex>`; lists come inside an object, so that an answer can grow.
+What always holds: no struct of any of them has a field for environment values, tokens of others or private keys; times
+are Unix seconds; digests are `sha256:<hex>`; lists come inside an object, so that an answer can grow.
 """
 
 from __future__ import annotations
@@ -11,12 +12,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from minipaas.model.certificate import Source
 from minipaas.model.change import ChangeKind, ChangeState
 from minipaas.model.observed import HealthState, InstanceState
 
 Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
-TokenName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Role(StrEnum):
@@ -315,197 +314,3 @@ class Logs(Struct, frozen=True, kw_only=True):
     lines: tuple[LogLine, ...]
     more: bool = False
     """There may be older ones that fit."""
-
-
-class RootView(Struct, frozen=True, kw_only=True):
-    """One version of the trust root."""
-
-    version: int
-    epoch: int
-    expires: str
-    """RFC 3339."""
-    expires_at: float
-    expired: bool
-    keys: tuple[str, ...]
-    """Key ids whose signatures on releases count."""
-    threshold: int
-    """How many of them a release needs."""
-    root_keys: tuple[str, ...]
-    root_threshold: int
-
-
-class TrustView(Struct, frozen=True, kw_only=True):
-    """Whom this box believes; the last root is the one in force."""
-
-    roots: tuple[RootView, ...]
-
-
-class PodmanView(Struct, frozen=True, kw_only=True):
-    """The engine."""
-
-    version: str
-    rootless: bool
-    runtime: str
-
-
-class DiskView(Struct, frozen=True, kw_only=True):
-    """The file system of the data directory, in bytes."""
-
-    free: int
-    reserve: int
-    """What must stay free after an upload."""
-    tight: bool
-
-
-class ClockView(Struct, frozen=True, kw_only=True):
-    """What this box knows of the time."""
-
-    now: float
-    synced: bool
-    floor: int
-    """It cannot be earlier than this."""
-
-
-class CountsView(Struct, frozen=True, kw_only=True):
-    """How much there is."""
-
-    apps: int
-    services: int
-    instances: int
-    running: int
-    healthy: int
-
-
-class BoxView(Struct, frozen=True, kw_only=True):
-    """Facts of this box."""
-
-    version: str
-    id: str
-    podman: PodmanView
-    trouble: str
-    """Why the box cannot look after its apps just now; empty: it can."""
-    disk: DiskView
-    clock: ClockView
-    ingress: tuple[str, ...]
-    api: tuple[str, ...]
-    counts: CountsView
-    root_version: int | None
-
-
-class AuditView(Struct, frozen=True, kw_only=True):
-    """Who did what, when, from where, and what came of it."""
-
-    id: int
-    at: float
-    actor: str
-    action: str
-    subject: str
-    origin: str
-    result: str
-    app: str | None = None
-    """Which it was about, where that is known."""
-
-
-class Audit(Struct, frozen=True, kw_only=True):
-    """The newest first. Older ones: `before` the last id."""
-
-    rows: tuple[AuditView, ...]
-
-
-class TokenView(Struct, frozen=True, kw_only=True):
-    """A token, without its secret."""
-
-    name: str
-    role: Role
-    created: float
-
-
-class Tokens(Struct, frozen=True, kw_only=True):
-    """All tokens."""
-
-    tokens: tuple[TokenView, ...]
-
-
-class TokenRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token to be."""
-
-    name: TokenName
-    role: Role
-
-
-class NewToken(Struct, frozen=True, kw_only=True):
-    """A new token; its secret is shown this once."""
-
-    name: str
-    role: Role
-    secret: str
-
-
-class PageLink(Struct, frozen=True, kw_only=True):
-    """A link that signs one browser in."""
-
-    path: str
-    """To be opened on an address of the page; it holds a secret."""
-    pages: tuple[str, ...]
-    """Addresses of the page, `http://127.0.0.1:7070`."""
-    seconds: int
-    """How long it is good for."""
-
-
-class Healthz(Struct, frozen=True, kw_only=True):
-    """The process answers, and its registry can be read."""
-
-    status: Literal["ok"] = "ok"
-
-
-class CertificateView(Struct, frozen=True, kw_only=True):
-    """One certificate that a listener of this box shows."""
-
-    names: tuple[str, ...]
-    """DNS names (`*.` stands for one label) and IP addresses."""
-    subject: str
-    issuer: str
-    source: Source
-    file: str
-    """The operator's file; empty for the box's own CA."""
-    not_before: float
-    not_after: float
-    days_left: int
-    """By the time that this box trusts; below 0 when it has ended."""
-    serial: str
-    """Hex digits."""
-    fingerprint: str
-    """SHA-256 of the certificate, `sha256:<hex>`."""
-    routes: tuple[str, ...]
-    """Routes whose host is answered with it."""
-    api: bool
-    """Whether the API shows it beyond this machine."""
-    trouble: str
-    """What is wrong with it; empty: nothing."""
-
-
-class AuthorityView(Struct, frozen=True, kw_only=True):
-    """This box's own CA. Its root is at `path` of this box; compare the fingerprint before you trust it."""
-
-    subject: str
-    fingerprint: str
-    """SHA-256 of the root, `sha256:<hex>`."""
-    not_before: float
-    not_after: float
-    path: str
-
-
-class Certificates(Struct, frozen=True, kw_only=True):
-    """TLS on this box: where, and with which certificates."""
-
-    enabled: bool
-    """Whether apps answer with TLS."""
-    https: tuple[str, ...]
-    """Where: addresses with ports."""
-    redirect: bool
-    """Whether clients without TLS are sent there."""
-    authority: AuthorityView | None
-    """None while nothing needs one."""
-    certificates: tuple[CertificateView, ...]
-    trouble: tuple[str, ...]
-    """What an operator should mend, in plain words."""

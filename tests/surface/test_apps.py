@@ -12,7 +12,9 @@ from minipaas.model.observed import HealthState, InstanceState, Note, Observed
 from minipaas.model.route import Backend, Route, RouteEntry
 from minipaas.model.spec import ServiceSpec
 from minipaas.model.units import Size
-from minipaas.surface.wire import Apps, AppView, Audit, BoxView, Releases, TrustView
+from minipaas.surface.wire import Apps, AppView, Releases
+from minipaas.surface.wire_box import Audit, BoxView
+from minipaas.surface.wire_trust import TrustView
 from tests.registry.made import accept, fail, release, serve
 from tests.surface.small import SECRET, SmallBox, instance, small_box
 

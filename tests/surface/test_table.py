@@ -13,7 +13,7 @@ from minipaas.surface.openapi import document
 from minipaas.surface.reference import markdown
 from minipaas.surface.rows.row import Row
 from minipaas.surface.table import TABLE
-from minipaas.surface.wire import Healthz
+from minipaas.surface.wire_box import Healthz
 from tests.surface.small import SmallBox
 
 GOOD: dict[str, object] = {

@@ -9,7 +9,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from minipaas.surface.wire import Accepted, Apps, Audit, BoxView, EndEvent, Logs, StepEvent, TrustView
+from minipaas.surface.wire import Accepted, Apps, EndEvent, Logs, StepEvent
+from minipaas.surface.wire_box import Audit, BoxView
+from minipaas.surface.wire_trust import TrustView
 from tests.boxes import RunningBox, running_box, toml
 from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.server import FakePodman

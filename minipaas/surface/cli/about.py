@@ -12,7 +12,7 @@ from minipaas.model.errors import MinipaasError
 from minipaas.surface.cli.options import box_options
 from minipaas.surface.cli.show import print_json, print_table
 from minipaas.surface.client import Box, Limits
-from minipaas.surface.wire import BoxView
+from minipaas.surface.wire_box import BoxView
 
 if TYPE_CHECKING:
     from minipaas.surface.cli.parts import Part

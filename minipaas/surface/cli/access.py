@@ -9,7 +9,9 @@ import click
 from minipaas.surface.cli.options import box_options, moment
 from minipaas.surface.cli.show import on_terminal, print_json, print_table, stamp
 from minipaas.surface.client import Box, segment
-from minipaas.surface.wire import Audit, NewToken, Role, TokenRequest, Tokens
+from minipaas.surface.wire import Role
+from minipaas.surface.wire_box import Audit
+from minipaas.surface.wire_tokens import NewToken, TokenRequest, Tokens
 
 
 @click.group()

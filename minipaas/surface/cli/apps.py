@@ -25,7 +25,6 @@ from minipaas.surface.wire import (
     Accepted,
     Apps,
     AppView,
-    BoxView,
     ChangeDetail,
     Changes,
     ChangeView,
@@ -33,6 +32,7 @@ from minipaas.surface.wire import (
     Releases,
     RollbackRequest,
 )
+from minipaas.surface.wire_box import BoxView
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 from minipaas.surface.cli.options import box_options, to_option
 from minipaas.surface.cli.show import Cell, paint, print_json, print_table
 from minipaas.surface.client import Box
-from minipaas.surface.wire import Certificates, CertificateView
+from minipaas.surface.wire_certificates import Certificates, CertificateView
 
 _SOON = 21
 

@@ -256,7 +256,7 @@ def _why(planned: Installation) -> str:
 def _believe(planned: Installation, trust: bytes) -> None:
     from minipaas.surface.client import Box
     from minipaas.surface.connection import SOCKET_NAME, Address
-    from minipaas.surface.wire import TrustView
+    from minipaas.surface.wire_trust import TrustView
 
     with step("trust") as told:
         at = Box(Address("unix", str(planned.places.data / SOCKET_NAME)))

@@ -9,7 +9,7 @@ import click
 from minipaas.surface.cli.options import box_options
 from minipaas.surface.cli.show import on_terminal, print_json
 from minipaas.surface.client import Box
-from minipaas.surface.wire import PageLink
+from minipaas.surface.wire_tokens import PageLink
 
 
 @click.command()

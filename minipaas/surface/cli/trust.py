@@ -18,7 +18,7 @@ from minipaas.model.errors import Invalid, MinipaasError, Refused
 from minipaas.surface.cli.options import box_options, json_option
 from minipaas.surface.cli.show import Cell, paint, print_json, print_table, stamp
 from minipaas.surface.client import Box
-from minipaas.surface.wire import TrustView
+from minipaas.surface.wire_trust import TrustView
 
 if TYPE_CHECKING:
     from minipaas.bundle.keys import PublicKey, SigningKey

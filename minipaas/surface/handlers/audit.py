@@ -7,7 +7,7 @@ from typing import Any
 
 from minipaas.registry.audit import ANY, Wanted
 from minipaas.surface.call import Call, Query
-from minipaas.surface.wire import Audit, AuditView
+from minipaas.surface.wire_box import Audit, AuditView
 
 REFUSED, DONE = "refused", "done"
 """What `result` asks for."""

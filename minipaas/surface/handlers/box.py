@@ -11,14 +11,8 @@ from minipaas.control.clock import trusted_time
 from minipaas.surface import views
 from minipaas.surface.call import Call
 from minipaas.surface.sse import EventStream
-from minipaas.surface.wire import (
-    BoxView,
-    ClockView,
-    CountsView,
-    Healthz,
-    NewsEvent,
-    PodmanView,
-)
+from minipaas.surface.wire import NewsEvent
+from minipaas.surface.wire_box import BoxView, ClockView, CountsView, Healthz, PodmanView
 
 
 async def healthz(call: Call) -> Healthz:

@@ -9,7 +9,7 @@ from minipaas.model.certificate import Certificate
 from minipaas.model.errors import Missing
 from minipaas.model.route import Route
 from minipaas.surface.call import Call
-from minipaas.surface.wire import AuthorityView, Certificates, CertificateView
+from minipaas.surface.wire_certificates import AuthorityView, Certificates, CertificateView
 
 ROOT = "/ca.pem"
 _TYPE = "application/x-x509-ca-cert"

@@ -8,7 +8,7 @@ from minipaas.model.errors import Conflict
 from minipaas.surface.access import unknown_token
 from minipaas.surface.call import Call
 from minipaas.surface.sessions import Offer
-from minipaas.surface.wire import PageLink
+from minipaas.surface.wire_tokens import PageLink
 
 _OF_TOKEN = "token "  # noqa: S105 - a word, no secret
 """How the actor of a token begins."""

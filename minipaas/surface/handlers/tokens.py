@@ -7,7 +7,8 @@ import time
 from aiohttp import web
 
 from minipaas.surface.call import Call
-from minipaas.surface.wire import NewToken, Role, TokenRequest, Tokens, TokenView
+from minipaas.surface.wire import Role
+from minipaas.surface.wire_tokens import NewToken, TokenRequest, Tokens, TokenView
 
 
 async def listing(call: Call) -> Tokens:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minipaas.surface import views
 from minipaas.surface.call import Call
-from minipaas.surface.wire import TrustView
+from minipaas.surface.wire_trust import TrustView
 
 
 async def listing(call: Call) -> TrustView:

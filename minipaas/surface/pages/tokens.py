@@ -11,7 +11,7 @@ from minipaas.surface.call import Call
 from minipaas.surface.handlers import tokens
 from minipaas.surface.pages.box import box_page
 from minipaas.surface.pages.shell import go, render
-from minipaas.surface.wire import TokenName, TokenRequest
+from minipaas.surface.wire_tokens import TokenName, TokenRequest
 
 SECTION = "tokens"
 

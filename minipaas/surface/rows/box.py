@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minipaas.surface import wire, wire_self, wire_traefik
+from minipaas.surface import wire, wire_box, wire_certificates, wire_self, wire_tokens, wire_traefik, wire_trust
 from minipaas.surface.access import Access
 from minipaas.surface.call import Query
 from minipaas.surface.handlers import (
@@ -72,7 +72,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.OPEN,
         handler=trust.listing,
         summary="Whom this box believes: the versions of the trust root, their keys and thresholds.",
-        response=wire.TrustView,
+        response=wire_trust.TrustView,
     ),
     Row(
         method="POST",
@@ -81,7 +81,7 @@ ROWS: tuple[Row, ...] = (
         handler=trust.add,
         summary="Trust a root: the first, or one that the present root has signed. The body is the root.json.",
         request=bytes,
-        response=wire.TrustView,
+        response=wire_trust.TrustView,
         status=201,
         errors=(400, 409, 413, 422),
     ),
@@ -91,7 +91,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.OPEN,
         handler=certificates.listing,
         summary="TLS on this box: where, with which certificates, what is wrong with them.",
-        response=wire.Certificates,
+        response=wire_certificates.Certificates,
     ),
     Row(
         method="POST",
@@ -99,7 +99,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.ADMIN,
         handler=certificates.reload,
         summary="Load the operator's PEM files again, now; one that cannot be used leaves the one before it serving.",
-        response=wire.Certificates,
+        response=wire_certificates.Certificates,
         errors=(404,),
     ),
     Row(
@@ -132,7 +132,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.OPEN,
         handler=box.facts,
         summary="Facts of this box: versions, disk, clock, addresses, counts.",
-        response=wire.BoxView,
+        response=wire_box.BoxView,
     ),
     Row(
         method="GET",
@@ -192,7 +192,7 @@ ROWS: tuple[Row, ...] = (
         handler=audit.listing,
         summary="Who did what, when, from where, with what result; the newest first.",
         query=(limit(100), *audit.FILTER),
-        response=wire.Audit,
+        response=wire_box.Audit,
     ),
     Row(
         method="GET",
@@ -200,7 +200,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.ADMIN,
         handler=tokens.listing,
         summary="All tokens, without their secrets.",
-        response=wire.Tokens,
+        response=wire_tokens.Tokens,
     ),
     Row(
         method="POST",
@@ -208,8 +208,8 @@ ROWS: tuple[Row, ...] = (
         access=Access.ADMIN,
         handler=tokens.add,
         summary="Make a token. The answer shows its secret this once.",
-        request=wire.TokenRequest,
-        response=wire.NewToken,
+        request=wire_tokens.TokenRequest,
+        response=wire_tokens.NewToken,
         status=201,
         errors=(400, 409, 413, 415),
     ),
@@ -229,7 +229,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.READ,
         handler=page_links.add,
         summary="Make a link that signs one browser in as you, once, within two minutes.",
-        response=wire.PageLink,
+        response=wire_tokens.PageLink,
         status=201,
         errors=(409,),
     ),
@@ -247,7 +247,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.OPEN,
         handler=box.healthz,
         summary="Whether minipaas itself answers.",
-        response=wire.Healthz,
+        response=wire_box.Healthz,
     ),
     Row(
         method="GET",

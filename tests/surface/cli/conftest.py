@@ -19,7 +19,7 @@ from minipaas.model.change import ChangeKind, ChangeState
 from minipaas.model.observed import HealthState, InstanceState
 from minipaas.model.outlook import Fate
 from minipaas.model.typed import to_json
-from minipaas.surface import wire, wire_plan
+from minipaas.surface import wire, wire_box, wire_plan
 from minipaas.surface.cli.main import run
 
 
@@ -190,20 +190,20 @@ DIGEST = "sha256:" + "ab" * 32
 class Views:
     """Answers as a box gives them, with everything that does not matter filled in."""
 
-    def box(self, **given: Any) -> wire.BoxView:
+    def box(self, **given: Any) -> wire_box.BoxView:
         plain: dict[str, Any] = {
             "version": "0.1.0",
             "id": "b",
-            "podman": wire.PodmanView(version="4.3.1", rootless=False, runtime="runc"),
+            "podman": wire_box.PodmanView(version="4.3.1", rootless=False, runtime="runc"),
             "trouble": "",
-            "disk": wire.DiskView(free=3 * 1024**3, reserve=0, tight=False),
-            "clock": wire.ClockView(now=NOW, synced=True, floor=0),
+            "disk": wire_box.DiskView(free=3 * 1024**3, reserve=0, tight=False),
+            "clock": wire_box.ClockView(now=NOW, synced=True, floor=0),
             "ingress": (),
             "api": (),
-            "counts": wire.CountsView(apps=1, services=1, instances=1, running=1, healthy=1),
+            "counts": wire_box.CountsView(apps=1, services=1, instances=1, running=1, healthy=1),
             "root_version": 1,
         }
-        return wire.BoxView(**plain | given)
+        return wire_box.BoxView(**plain | given)
 
     def change(self, **given: Any) -> wire.ChangeView:
         plain: dict[str, Any] = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 
-from minipaas.surface import wire
+from minipaas.surface import wire, wire_box, wire_tokens
 
 
 def test_a_new_token_goes_bare_into_a_pipe(box, minipaas):
-    made = wire.NewToken(name="ci", role=wire.Role.DEPLOY, secret="s3cret")
+    made = wire_tokens.NewToken(name="ci", role=wire.Role.DEPLOY, secret="s3cret")
     box.answers["POST /api/v1/tokens"] = (201, made)
     done = minipaas("token", "new", "ci", "--role", "deploy")
     assert (done.code, done.out) == (0, "s3cret\n")
@@ -18,8 +18,8 @@ def test_a_new_token_goes_bare_into_a_pipe(box, minipaas):
 
 
 def test_tokens(box, minipaas):
-    row = wire.TokenView(name="ci", role=wire.Role.ADMIN, created=0.0)
-    box.answers["GET /api/v1/tokens"] = [(200, wire.Tokens(tokens=(row,))), (200, wire.Tokens(tokens=()))]
+    row = wire_tokens.TokenView(name="ci", role=wire.Role.ADMIN, created=0.0)
+    box.answers["GET /api/v1/tokens"] = [(200, wire_tokens.Tokens(tokens=(row,))), (200, wire_tokens.Tokens(tokens=()))]
     assert minipaas("token", "list").out.splitlines()[1].split() == ["ci", "admin", "1970-01-01", "00:00:00"]
     assert "minipaas token new" in minipaas("token", "list").out
 
@@ -35,10 +35,10 @@ def test_revoke(box, boxes, minipaas):
 
 
 def test_audit(box, minipaas):
-    row = wire.AuditView(
+    row = wire_box.AuditView(
         id=9, at=0.0, actor="root via socket", action="deploy", subject="shop", origin="socket", result="ok"
     )
-    box.answers["GET /api/v1/audit"] = (200, wire.Audit(rows=(row,)))
+    box.answers["GET /api/v1/audit"] = (200, wire_box.Audit(rows=(row,)))
     done = minipaas("audit", "-n", "1", "--before", "10")
     assert box.seen[0].query == {"limit": "1", "before": "10"}
     told = done.out.splitlines()[1]
@@ -46,7 +46,7 @@ def test_audit(box, minipaas):
 
 
 def test_audit_asks_for_what_is_wanted(box, minipaas):
-    box.answers["GET /api/v1/audit"] = (200, wire.Audit(rows=()))
+    box.answers["GET /api/v1/audit"] = (200, wire_box.Audit(rows=()))
     words = ("--actor", "ci", "--action", "token", "--app", "shop", "--result", "refused")
     assert minipaas("audit", *words, "--since", "2026-11-24T09:12+00:00", "--until", "2026-11-25").code == 0
     query = box.seen[0].query

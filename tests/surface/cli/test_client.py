@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 from minipaas.model.errors import Forbidden, Invalid, MinipaasError, Missing, NoSpace, Refused, Unreachable
 from minipaas.surface.client import Box, Limits
 from minipaas.surface.connection import Address, default_data
-from minipaas.surface.wire import Accepted, Healthz
+from minipaas.surface.wire import Accepted
+from minipaas.surface.wire_box import Healthz
 
 MIB = 1024 * 1024
 ACCEPTED = {"change": 7, "app": "shop", "version": "1", "events": "/api/v1/changes/7/events", "page": "/apps/shop"}

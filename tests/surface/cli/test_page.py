@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from minipaas.surface import wire
+from minipaas.surface import wire_tokens
 
-LINK = wire.PageLink(path="/sign-in?code=abc", pages=("http://127.0.0.1:7070",), seconds=120)
+LINK = wire_tokens.PageLink(path="/sign-in?code=abc", pages=("http://127.0.0.1:7070",), seconds=120)
 
 
 def test_the_link_goes_bare_into_a_pipe(box, minipaas):

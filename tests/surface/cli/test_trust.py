@@ -9,7 +9,7 @@ import pytest
 
 from minipaas.bundle.keys import SigningKey
 from minipaas.bundle.root import check_chain, check_first
-from minipaas.surface import wire
+from minipaas.surface import wire_trust
 
 
 @pytest.fixture
@@ -109,11 +109,11 @@ def root_view(**given):
         "expired": False,
         "keys": ("k" * 64,),
     }
-    return wire.RootView(**plain | {"threshold": 1, "root_keys": ("r" * 64,), "root_threshold": 1} | given)
+    return wire_trust.RootView(**plain | {"threshold": 1, "root_keys": ("r" * 64,), "root_threshold": 1} | given)
 
 
 def test_add_sends_the_file_as_it_is(box, keys, minipaas):
-    box.answers["POST /api/v1/trust"] = (201, wire.TrustView(roots=(root_view(), root_view(version=2))))
+    box.answers["POST /api/v1/trust"] = (201, wire_trust.TrustView(roots=(root_view(), root_view(version=2))))
     done = minipaas("trust", "add", str(keys / "a.key.pub"))
     assert done.code == 0
     assert "believes root version 2: 1 of 1 release keys" in done.out
@@ -122,7 +122,7 @@ def test_add_sends_the_file_as_it_is(box, keys, minipaas):
 
 def test_list(box, minipaas):
     roots = (root_view(), root_view(version=2, expired=True))
-    box.answers["GET /api/v1/trust"] = [(200, wire.TrustView(roots=roots)), (200, wire.TrustView(roots=()))]
+    box.answers["GET /api/v1/trust"] = [(200, wire_trust.TrustView(roots=roots)), (200, wire_trust.TrustView(roots=()))]
     lines = minipaas("trust", "list").out.splitlines()
     assert lines[2].split() == ["2", "1", "2036-01-01", "1", "of", "1", "k" * 12]
     assert "minipaas trust rotate" in lines[3]
