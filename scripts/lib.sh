@@ -47,6 +47,7 @@ haproxy                         haproxy
 caddy                           caddy
 rsyslogd                        rsyslog
 /usr/share/doc/rsyslog-gnutls   rsyslog-gnutls
+pebble                          pebble
 wrk                             wrk
 /usr/share/fonts/truetype/wqy/wqy-microhei.ttc  fonts-wqy-microhei
 /etc/ssl/certs/ca-certificates.crt  ca-certificates

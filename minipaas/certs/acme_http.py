@@ -5,10 +5,27 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from acme.client import ClientNetwork
+from acme.messages import Error
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from minipaas.certs.limits import AcmeLimits
+from minipaas.certs.limits import NONCES, AcmeLimits
+
+
+class Network(ClientNetwork):
+    """Tries again, more often than the library does, when a server does not know its own nonce (RFC 8555, section 6.5):
+    some addresses stand for several servers."""
+
+    def post(self, *args: Any, **more: Any) -> Response:
+        """The answer to a signed request."""
+        for _ in range(NONCES):
+            try:
+                return super().post(*args, **more)
+            except Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **more)
 
 
 class Bounded(HTTPAdapter):

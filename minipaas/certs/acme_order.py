@@ -37,15 +37,18 @@ class NotSigned(Exception):
 class Order:
     """An order of a certificate for one host name. Made by `open`."""
 
-    def __init__(self, client: client.ClientV2, order: messages.OrderResource, key: EllipticCurvePrivateKey) -> None:
+    def __init__(
+        self, client: client.ClientV2, order: messages.OrderResource, key: EllipticCurvePrivateKey, limits: AcmeLimits
+    ) -> None:
         self._client = client
         self._order = order
         self._key = key
-        self._pending = [one for one in order.authorizations if one.body.status.name == "pending"]
-        self._challenges = [self._choose(one) for one in self._pending]
+        self._pending = [(one, self._choose(one)) for one in order.authorizations if one.body.status.name == "pending"]
+        self._tries = limits.looks
+        """So often the server is still asked to look again."""
         account = client.net.key
         self.answers: dict[bytes, bytes] = {
-            one.chall.path.encode(): one.chall.validation(account).encode() for one in self._challenges
+            one.chall.path.encode(): one.chall.validation(account).encode() for _, one in self._pending
         }
         """What the server is going to ask for over plain HTTP: path, and content."""
 
@@ -55,9 +58,9 @@ class Order:
         from acme import client, errors, messages
         from josepy.jwa import ES256
 
-        from minipaas.certs.acme_http import Bounded
+        from minipaas.certs.acme_http import Bounded, Network
 
-        net = client.ClientNetwork(
+        net = Network(
             _account_key(directory / ACCOUNT),
             alg=ES256,
             verify_ssl=cast(bool, config.ca or True),  # a file of roots will do too, for requests
@@ -74,24 +77,30 @@ class Order:
         except errors.ConflictError as known:
             net.account = messages.RegistrationResource(uri=known.location, body=messages.Registration())
         key, csr = _request(host)
-        return cls(asked, asked.new_order(csr), key)
+        return cls(asked, asked.new_order(csr), key, limits)
 
     def answer(self) -> None:
         """Let the server look at `answers`, which are there to be fetched now."""
-        for one in self._challenges:
-            self._client.answer_challenge(one, one.chall.response(self._client.net.key))
+        for _, challenge in self._pending:
+            self._answer(challenge)
 
     def proven(self) -> bool:
         """Whether the server believes that the host is ours. Raises NotSigned when it does not."""
         waiting = []
-        for one in self._pending:
+        for one, challenge in self._pending:
             now, _ = self._client.poll(one)
             state = now.body.status.name
+            said = "; ".join(told(tried.error) for tried in now.body.challenges if tried.error is not None)
             if state in ("pending", "processing"):
-                waiting.append(one)
+                waiting.append((one, challenge))
+                if said:
+                    # It has failed, and may look again when it is asked to (section 8.2).
+                    if not self._tries:
+                        raise NotSigned(said)
+                    self._tries -= 1
+                    self._answer(challenge)
             elif state != "valid":
-                said = [told(challenge.error) for challenge in now.body.challenges if challenge.error is not None]
-                raise NotSigned("; ".join(said) or f"the proof is {state}")
+                raise NotSigned(said or f"the proof is {state}")
         self._pending = waiting
         return not waiting
 
@@ -118,6 +127,9 @@ class Order:
             return b""
         key = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return done.fullchain_pem.encode() + b"\n" + key
+
+    def _answer(self, challenge: messages.ChallengeBody) -> None:
+        self._client.answer_challenge(challenge, challenge.chall.response(self._client.net.key))
 
     def _choose(self, authorization: messages.AuthorizationResource) -> messages.ChallengeBody:
         for one in authorization.body.challenges:

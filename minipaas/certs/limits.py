@@ -5,6 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 DAY = 86400.0
+NONCES = 3
+"""So often a request that an ACME server has refused for its nonce is signed anew; each time twice."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -56,6 +58,8 @@ class AcmeLimits(Struct, frozen=True, kw_only=True):
     """Longest answer."""
     order: float = 180.0
     """Longest order, from its first request to the certificate."""
+    looks: int = 3
+    """So often a server that has failed to see the proof, and would, is asked to look again."""
     poll: float = 2.0
     """Pause between two questions whether the server is done."""
     look: float = 30.0

@@ -68,7 +68,7 @@ async def site_at(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 async def test_a_host_is_proven_and_served_also_after_a_start_without_the_server(site: Site, tmp_path: Path) -> None:
-    site.server.bad_nonces = 1
+    site.server.bad_nonces = 4
     keeper, acme = await site.box(contact="ops@example.com")
     before = await shown(keeper, HOST)
     assert keeper.pair(HOST).facts.source is Source.INTERNAL
