@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,8 +17,11 @@ import msgspec
 import pytest
 from kit.box import REPO, free_port
 
+from minipaas.ingress.core import Core
+from minipaas.ingress.limits import Limits
 from tests.boxes import RunningBox, config, running_box, toml
 from tests.fakepodman.server import FakePodman
+from tests.surface.test_outer import HOSTS, PATHS, ROUTES
 
 BOOK = (REPO / "docs" / "operator-handbook.md").read_text()
 CLIENT = "127.0.0.2"
@@ -33,6 +38,10 @@ http {{
 }}
 """
 CADDY = "{{\n    admin off\n    default_bind 127.0.0.1\n    auto_https off\n}}\n{snippet}"
+TRAEFIK = """{snippet}
+global: {{checkNewVersion: false, sendAnonymousUsage: false}}
+accessLog: {{filePath: requests, format: json}}
+"""
 LIES = {
     "X-Forwarded-For": "6.6.6.6",
     "X-Forwarded-Proto": "https",
@@ -43,27 +52,34 @@ LIES = {
 }
 
 
-def snippet(language: str, ingress: int, here: str) -> str:
-    """What the handbook says, for these ports. `here`: what it has to listen on instead of port 80."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", BOOK, re.DOTALL)
-    assert "127.0.0.1:8080" in found
-    usual = {"nginx": "listen 80;", "caddyfile": ":80 {"}[language]
-    assert usual in found
-    return str(found).replace("127.0.0.1:8080", f"127.0.0.1:{ingress}").replace(usual, here)
+def snippet(language: str, box: str, usual: str, here: str) -> str:
+    """What the handbook says, with the address `box` of this one, and `here` what to listen on instead of `usual`."""
+    (found,) = (one for one in re.findall(rf"```{language}\n(.*?)```", BOOK, re.DOTALL) if usual in one)
+    theirs = "127.0.0.1:7070" if language == "yaml" else "127.0.0.1:8080"
+    assert theirs in found
+    return str(found).replace(theirs, box).replace(usual, here)
 
 
 @contextlib.asynccontextmanager
-async def outer(name: str, ingress: int, directory: Path) -> AsyncIterator[int]:
+async def outer(name: str, box: RunningBox, directory: Path) -> AsyncIterator[int]:
     """The proxy, started; the port where it answers."""
     port = free_port()
-    program = shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    assert program, f"{name} is missing: it comes with Debian's package {name}"
+    ingress = f"127.0.0.1:{box.control.ingress.addresses[0][1]}"
+    # Traefik comes from its package on PyPI, into the bin of this Python.
+    program = shutil.which(
+        name, path=f"/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:{Path(sys.executable).parent}"
+    )
+    assert program, f"{name} is missing: scripts/lib.sh installs it"
     if name == "nginx":
-        text = NGINX.format(snippet=snippet("nginx", ingress, f"listen 127.0.0.1:{port};"))
+        text = NGINX.format(snippet=snippet("nginx", ingress, "listen 80;", f"listen 127.0.0.1:{port};"))
         arguments = ["-p", str(directory), "-e", "nginx.log", "-c", "settings"]
-    else:
-        text = CADDY.format(snippet=snippet("caddyfile", ingress, f":{port} {{"))
+    elif name == "caddy":
+        text = CADDY.format(snippet=snippet("caddyfile", ingress, ":80 {", f":{port} {{"))
         arguments = ["run", "--config", "settings", "--adapter", "caddyfile"]
+    else:
+        text = TRAEFIK.format(snippet=snippet("yaml", box.url.removeprefix("http://"), '":80"', f'"127.0.0.1:{port}"'))
+        arguments = ["--configFile=settings.yaml"]
+        (directory / "settings.yaml").write_text(text)
     (directory / "settings").write_text(text)
     with (directory / "said").open("wb") as said:
         process = await asyncio.create_subprocess_exec(
@@ -87,18 +103,38 @@ async def outer(name: str, ingress: int, directory: Path) -> AsyncIterator[int]:
             await process.wait()
 
 
-@pytest.fixture(params=["nginx", "caddy"])
-async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[RunningBox, int]]:
+@contextlib.asynccontextmanager
+async def behind(name: str, directory: Path, *routes: str) -> AsyncIterator[tuple[RunningBox, int]]:
     """A box with an app behind a proxy, and the proxy's port."""
-    (tmp_path / "proxy-home").mkdir()
-    with FakePodman(tmp_path) as fake:
+    (directory / "proxy-home").mkdir()
+    with FakePodman(directory) as fake:
         ingress = msgspec.structs.replace(config(fake).ingress, trusted_proxies=("127.0.0.1",))
-        async with running_box(fake, tmp_path, msgspec.structs.replace(config(fake), ingress=ingress)) as box:
+        async with running_box(fake, directory, msgspec.structs.replace(config(fake), ingress=ingress)) as box:
             await box.trust()
-            await box.deploy(toml())
-            inner = box.control.ingress.addresses[0][1]
-            async with outer(request.param, inner, tmp_path / "proxy-home") as port:
+            await box.deploy(toml(routes=", ".join(f'"{one}"' for one in routes)))
+            async with outer(name, box, directory / "proxy-home") as port:
+                if name == "traefik":
+                    await learnt(box, port)
                 yield box, port
+
+
+async def learnt(box: RunningBox, port: int, host: str = "shop.local") -> None:
+    """Traefik asks for the routes when it has begun to listen, and again every few seconds."""
+
+    async def look() -> bool:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{port}/", headers={"Host": host}) as one,
+        ):
+            return one.status == 200
+
+    await box.until(look)
+
+
+@pytest.fixture(params=["nginx", "caddy", "traefik"])
+async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[RunningBox, int]]:
+    async with behind(request.param, tmp_path, "shop.local") as made:
+        yield made
 
 
 def client() -> aiohttp.ClientSession:
@@ -134,3 +170,29 @@ async def test_a_websocket_goes_through_both(proxied: tuple[RunningBox, int]) ->
         await socket.send_bytes(blob)
         assert await socket.receive_bytes(timeout=START) == blob
     assert socket.close_code == 1000
+
+
+async def test_traefik_learns_the_routes_and_chooses_as_the_box_does(tmp_path: Path) -> None:
+    async with behind("traefik", tmp_path, *ROUTES) as (box, port):
+        core = Core(Limits())
+        core.swap(box.control.observed.routes)
+        names = {f"shop-web-{number}@http": str(one.route) for number, one in enumerate(box.control.observed.routes, 1)}
+        expected = []
+        async with aiohttp.ClientSession() as http:
+            for host in HOSTS:
+                for path in PATHS:
+                    async with http.get(f"http://127.0.0.1:{port}{path}", headers={"Host": host}) as answer:
+                        assert answer.status == 200, (host, path)
+                    target = core.table.lookup(host.encode(), path.encode())
+                    assert target is not None
+                    expected.append((host, path, str(target.entry.route)))
+        told = [json.loads(line) for line in (tmp_path / "proxy-home/requests").read_text().splitlines()]
+        chosen = [
+            (one["RequestHost"], one["RequestPath"], names[one["RouterName"]]) for one in told if "RouterName" in one
+        ]
+        assert chosen[-len(expected) :] == expected
+
+        await box.deploy(toml(version="2.0", routes='"new.local"'), version="2.0")
+        await learnt(box, port, "new.local")
+        async with client() as http, http.get(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.status == 404, "the route is gone"
