@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import pytest
 from minipaas.install.layout import Layout
 from minipaas.registry import schema
 from minipaas.takeover.record import Kind, Record, State, Story
+from tests.boxes import toml
+from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.server import FakePodman
 from tests.takeover.programs import install, program
 from tests.takeover.steady import SOURCES
@@ -110,6 +113,111 @@ async def test_requests_wait_while_serve_is_away(tmp_path: Path) -> None:
         async with asyncio.timeout(IN_TIME):
             assert await second.wait() == 0
         assert (tmp_path / "here.sock").exists(), "what the service manager made is not ours to remove"
+
+
+async def deploy(manager: Manager) -> None:
+    """An app that says what it was asked."""
+    path = make_bundle(manager.directory, app_toml=toml(routes='"*"', replicas=2), services=("web",))
+    local = aiohttp.UnixConnector(str(manager.directory / "here.sock"))
+    async with aiohttp.ClientSession("http://box", connector=local) as near, asyncio.timeout(IN_TIME):
+        async with near.post("/api/v1/trust", data=default_trust()[1]):
+            pass
+        async with near.put("/api/v1/bundles", data=path.read_bytes()) as answer:
+            change = (await answer.json())["change"]
+        while True:
+            async with near.get(f"/api/v1/changes/{change}") as answer:
+                state = (await answer.json())["change"]["state"]
+            if state == "done":
+                return
+            assert state in ("rolling", "confirming"), state
+            await asyncio.sleep(0.05)
+
+
+async def right(manager: Manager, mark: str, query: str = "") -> None:
+    """One request over a connection of its own; its answer has to be the app's, and to this request. Raises
+    aiohttp.ClientError when there is none."""
+    host, port = manager.http.getsockname()[:2]
+    async with (
+        aiohttp.ClientSession() as session,
+        asyncio.timeout(IN_TIME),
+        session.post(f"http://{host}:{port}/{mark}{query}", data=mark * 1000) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+        seen = await answer.json()
+        assert (seen["path"], seen["body"]) == (f"/{mark}{query}", mark * 1000)
+
+
+async def test_killed_it_loses_what_it_had_in_hand_and_nothing_else(tmp_path: Path) -> None:
+    async with managed(tmp_path) as manager:
+        first = await manager.start()
+        await deploy(manager)
+        host, port = manager.http.getsockname()[:2]
+        idle, idle_writer = await asyncio.open_connection(host, port)
+        idle_writer.write(b"GET /idle HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await idle.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        in_hand = asyncio.create_task(right(manager, "hand", "?sleep=20"), name="in hand")
+        await right(manager, "after")  # by now the one before it is with the app
+
+        first.kill()
+        await first.wait()
+        with pytest.raises(aiohttp.ClientError):  # cut off, and no wrong answer
+            await in_hand
+        with contextlib.suppress(ConnectionError):
+            await idle.read(1 << 16)
+        assert idle.at_eof()
+        idle_writer.close()
+
+        half, half_writer = await asyncio.open_connection(host, port)
+        half_writer.write(b"POST /half HTTP/1.1\r\nHost: a\r\nContent-Le")
+        waiting = [asyncio.create_task(right(manager, f"w{n}"), name=f"waits {n}") for n in range(40)]
+        await asyncio.sleep(0.2)
+        assert not any(one.done() for one in waiting)
+        await manager.start()
+        await asyncio.gather(*waiting)
+        half_writer.write(b"ngth: 4\r\nConnection: close\r\n\r\nhalf")
+        async with asyncio.timeout(IN_TIME):
+            answer = await half.read(-1)
+        assert answer.startswith(b"HTTP/1.1 200") and b'"path": "/half"' in answer and b'"body": "half"' in answer
+        half_writer.close()
+
+
+async def test_under_load_only_requests_on_their_way_are_lost(tmp_path: Path) -> None:
+    clients, kills = 8, 2
+    asked = 0
+    lost: list[tuple[float, float]] = []
+    over = asyncio.Event()
+
+    async def load(manager: Manager, number: int) -> None:
+        nonlocal asked
+        while not over.is_set():
+            began, asked = time.monotonic(), asked + 1
+            try:
+                await right(manager, f"c{number}-{asked}")
+            except aiohttp.ClientError:
+                lost.append((began, time.monotonic()))
+
+    async def some_more() -> None:
+        until = asked + 100
+        while asked < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async with managed(tmp_path) as manager:
+        process = await manager.start()
+        await deploy(manager)
+        killed = []
+        async with asyncio.TaskGroup() as group:
+            for number in range(clients):
+                group.create_task(load(manager, number), name=f"client {number}")
+            for _ in range(kills):
+                await some_more()
+                killed.append(time.monotonic())
+                process.kill()
+                await process.wait()
+                process = await manager.start()
+            await some_more()
+            over.set()
+        assert len(lost) <= clients * kills
+        assert all(any(began <= kill <= ended for kill in killed) for began, ended in lost), (lost, killed)
 
 
 async def test_the_version_before_gets_them_when_a_start_goes_back_to_it(tmp_path: Path) -> None:
