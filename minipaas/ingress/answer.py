@@ -7,6 +7,9 @@ Instances repeat their heads too; the last one of a connection is remembered.
 from __future__ import annotations
 
 import re
+from collections.abc import Set
+
+from minipaas.ingress import trailers
 
 CHUNKED = -1
 UNTIL_CLOSE = -2
@@ -24,9 +27,19 @@ _CODED = b"Transfer-Encoding: chunked\r\n"
 class Answer:
     """One head. `length`: bytes, CHUNKED or UNTIL_CLOSE; what it says for a GET, whatever the method was."""
 
-    __slots__ = ("_lines", "bodyless", "kept", "length", "raw", "reusable", "status", "upgrade")
+    __slots__ = ("_coded", "_lines", "bodyless", "kept", "length", "named", "raw", "reusable", "status", "upgrade")
 
-    def __init__(self, raw: bytes, status: int, lines: bytes, length: int, reusable: bool, upgrade: bytes) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        status: int,
+        lines: bytes,
+        length: int,
+        reusable: bool,
+        upgrade: bytes,
+        trailer: bytes,
+        named: Set[bytes],
+    ) -> None:
         self.raw = raw
         self.status = status
         self.bodyless = status < 200 or status in (204, 304)
@@ -35,8 +48,11 @@ class Answer:
         self.reusable = reusable
         """The instance keeps the connection open after it."""
         self.upgrade = upgrade
+        self.named = named
+        """By Connection: such fields are for the ingress alone, also behind the body."""
         self._lines = lines
-        self.kept = lines + (_CODED if length < 0 and not self.bodyless else b"") + b"\r\n"
+        self._coded = _CODED + trailer if length == CHUNKED else _CODED
+        self.kept = lines + (self._coded if length < 0 and not self.bodyless else b"") + b"\r\n"
         """The head for a client whose connection stays; a body without an end gets one by chunks."""
         if self.kept == raw:
             self.kept = raw
@@ -58,7 +74,7 @@ class Answer:
 
     def to_head_request(self, keep: bool) -> bytes:
         """The head when there is no body because the method was HEAD."""
-        coded = _CODED if self.length == CHUNKED and not self.bodyless and keep else b""
+        coded = self._coded if self.length == CHUNKED and not self.bodyless and keep else b""
         return self._lines + coded + (b"\r\n" if keep else b"Connection: close\r\n\r\n")
 
 
@@ -74,6 +90,7 @@ def parse(head: bytes, most_fields: int) -> Answer | None:
     lengths: list[bytes] = []
     codings: list[bytes] = []
     upgrade = b""
+    announced: list[bytes] = []
     fields: list[tuple[bytes, bytes]] = []
     for text in head[end:].split(b"\r\n")[:-2]:
         name, _, value = text.partition(b":")
@@ -88,6 +105,8 @@ def parse(head: bytes, most_fields: int) -> Answer | None:
             codings.append(value.lower())
         elif key == b"upgrade":
             upgrade = value
+        elif key == b"trailer":
+            announced.append(value)
         if key not in _DROPPED:
             fields.append((key, text + b"\r\n"))
     length = _length(lengths, codings, minor == b"0")
@@ -96,7 +115,9 @@ def parse(head: bytes, most_fields: int) -> Answer | None:
     dropped = options - _PROTECTED
     lines = b"HTTP/1.1 %b %b\r\n" % (status, reason or b"") + b"".join(t for key, t in fields if key not in dropped)
     reusable = b"close" not in options and (minor == b"1" or b"keep-alive" in options)
-    return Answer(head, int(status), lines, length, reusable and (length != UNTIL_CLOSE or bodyless), upgrade)
+    reusable = reusable and (length != UNTIL_CLOSE or bodyless)
+    trailer = trailers.announced(announced, options) if announced else b""
+    return Answer(head, int(status), lines, length, reusable, upgrade, trailer, options)
 
 
 def _length(lengths: list[bytes], codings: list[bytes], old: bool) -> int | None:

@@ -1,20 +1,22 @@
 """The chunked coding (RFC 9112, section 7.1): finds where a body ends while its bytes pass through.
 
-What always holds: no byte is handed on before the line it belongs to has been found well-formed; trailers are
-checked and dropped (they may not add or replace fields; section 6.5.1 of RFC 9110); after `broken` nothing comes out.
+What always holds: no byte is handed on before the line it belongs to has been found well-formed; trailers go on, or
+are left out (`trailers`), when all of them have come; after `broken` nothing comes out.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Set
+
+from minipaas.ingress import pages, trailers
+from minipaas.ingress.limits import CHUNK_LINE, TRAILER_FIELDS, TRAILERS
+from minipaas.ingress.pages import Fault
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t \x21-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t \x21-\x7e\x80-\xff]*")
-LINE = 1024
-"""Longest chunk-size line, extensions included."""
-TRAILERS = 8192
-"""All trailer lines together."""
+_NONE: Set[bytes] = frozenset()
 
 _SIZE_LINE, _DATA, _DATA_END, _TRAILERS = range(4)
 
@@ -23,22 +25,47 @@ class ChunkedBody:
     """Feed it what arrives. `done`: the end was seen, and `rest` is what came after it. `broken`: not chunked coding.
 
     With `decode` it hands out the content alone (for HTTP/1.0 clients), else the chunks as they came. More content than
-    `most` bytes makes it `broken` and `large`, before a byte of the chunk that is too much has gone on.
+    `most` bytes makes it `broken` and `large`, before a byte of the chunk that is too much has gone on; more trailers
+    than there may be make it `broken` and `lengthy`. Trailers in `named` stay here: Connection has named them.
     """
 
-    __slots__ = ("_decode", "_held", "_left", "_most", "_stage", "_trailers", "broken", "done", "large", "rest")
+    __slots__ = (
+        "_decode",
+        "_held",
+        "_kept",
+        "_left",
+        "_most",
+        "_named",
+        "_stage",
+        "_trailers",
+        "broken",
+        "done",
+        "large",
+        "lengthy",
+        "rest",
+    )
 
-    def __init__(self, decode: bool = False, most: int = 0) -> None:
+    def __init__(self, decode: bool = False, most: int = 0, named: Set[bytes] = _NONE) -> None:
         self._decode = decode
         self._most = most or sys.maxsize
         self._held = b""
         self._left = 0
+        self._named = named
         self._stage = _SIZE_LINE
         self._trailers = 0
+        """Bytes of them so far..."""
+        self._kept: tuple[bytes, ...] = ()
+        """...and their lines; empty where one is left out."""
         self.done = False
         self.broken = False
         self.large = False
+        self.lengthy = False
         self.rest = b""
+
+    @property
+    def fault(self) -> Fault:
+        """What is to be said of a request that is broken."""
+        return pages.LARGE_BODY if self.large else pages.LONG_TRAILERS if self.lengthy else pages.BAD_BODY
 
     def feed(self, data: bytes) -> bytes:
         """The part of the body that may be handed on now, possibly nothing."""
@@ -60,10 +87,12 @@ class ChunkedBody:
                 if self._left:
                     break
                 self._stage = _DATA_END
-            end = at if self._stage == _DATA_END else data.find(b"\r\n", at, at + LINE)
+            most = CHUNK_LINE if self._stage != _TRAILERS else TRAILERS + 2 - self._trailers
+            end = at if self._stage == _DATA_END else data.find(b"\r\n", at, at + most)
             if end < 0 or size - end < 2:
                 # A line that is not complete yet: kept back, so that only whole and valid lines go on.
-                self.broken = size - at >= LINE
+                self.broken = size - at >= most
+                self.lengthy = self.broken and self._stage == _TRAILERS
                 self._held = data[at:]
                 break
             if not self._line(data, at, end):
@@ -81,7 +110,7 @@ class ChunkedBody:
         if self._decode:
             return content[0] if len(content) == 1 else b"".join(content)
         out = data if ready == size else data[:ready]
-        return out + b"\r\n" if self.done and ready != at else out
+        return b"".join((out, *self._kept, b"\r\n")) if self.done and ready != at else out
 
     def _line(self, data: bytes, at: int, end: int) -> bool:
         """Take one line, without its CRLF; whether it is what had to come."""
@@ -103,4 +132,9 @@ class ChunkedBody:
         if end == at:
             self.done = True
             return True
-        return self._trailers <= TRAILERS and _TRAILER.fullmatch(data, at, end) is not None
+        if _TRAILER.fullmatch(data, at, end) is None:
+            return False
+        self.lengthy = self._trailers > TRAILERS or len(self._kept) == TRAILER_FIELDS
+        passes = trailers.may_pass(data[at : data.index(b":", at)], self._named)
+        self._kept += (data[at : end + 2] if passes else b"",)
+        return not self.lengthy

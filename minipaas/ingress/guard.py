@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minipaas.ingress.exchange import Exchange
     from minipaas.ingress.pages import Fault
     from minipaas.ingress.pool import Pool
+    from minipaas.ingress.side import Side
     from minipaas.ingress.table import Target
 
 _now = time.monotonic
@@ -43,7 +44,7 @@ class Guard:
         """When the pause began; 0: there is none."""
         self._callers: dict[str, int] = {}
         """Requests by client, where those are counted."""
-        self._present: dict[Exchange, str] = {}
+        self._present: dict[Side, str] = {}
 
     def follow(self, entry: RouteEntry) -> bool:
         """Take what a route of the service says; whether its requests have to `enter`."""
@@ -99,7 +100,7 @@ class Guard:
         failing = self.core.now - max(pool.since for pool in target.pools)
         return self._wait(client, target, options.hold - failing, fault, limits.waiting)
 
-    def left(self, client: Exchange) -> None:
+    def left(self, client: Side) -> None:
         """A request that had entered is over."""
         caller = self._present.pop(client, None)
         if caller is not None:

@@ -6,6 +6,13 @@ import resource
 
 from msgspec import Struct
 
+CHUNK_LINE = 1024
+"""Longest line with the size of a chunk, extensions included; longer: 400."""
+TRAILERS = 8 * 1024
+"""All trailers of a body; more: 431, or a broken answer."""
+TRAILER_FIELDS = 64
+"""The same in lines."""
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """What a client or an instance may ask of the proxy. The defaults fit an edge box."""

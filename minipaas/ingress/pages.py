@@ -62,6 +62,13 @@ LONG_TARGET = Fault(414, "request.target", "Address too long", "The address of t
 LARGE_HEAD = Fault(
     431, "request.head", "Headers too large", "The request's headers are too large. Deleting cookies may help.", "head"
 )
+LONG_TRAILERS = Fault(
+    431,
+    "request.trailers",
+    "Trailers too large",
+    "What follows the request's body is too large.",
+    "the trailers are too large or too many",
+)
 NO_VERSION = Fault(505, "request.version", "HTTP version", "Only HTTP/1.0 and HTTP/1.1 are spoken here.", "version")
 UNKNOWN_ROUTE = Fault(
     404, "route.unknown", "Nothing here", "No app on this box answers this address.", "no app has this route", False
@@ -124,7 +131,7 @@ FAULTS: dict[str, Fault] = {
     for fault in (
         *(BAD_HEAD, BAD_LENGTH, BAD_HOST, BAD_BODY, NO_TUNNEL, NO_EXPECTATION, SLOW_HEAD, SLOW_BODY, LONG_TARGET),
         *(LARGE_HEAD, NO_VERSION, UNKNOWN_ROUTE, NO_BACKEND, FULL, REFUSED, RESET, BAD_ANSWER, NO_CONNECT, NO_ANSWER),
-        *(NEEDS_TLS, MOVED, LARGE_BODY, TOO_MANY, BUSY),
+        *(NEEDS_TLS, MOVED, LARGE_BODY, LONG_TRAILERS, TOO_MANY, BUSY),
     )
 }
 """By code, as the `X-Minipaas` field gives it."""

@@ -10,8 +10,8 @@ from minipaas.model.route import Backend
 
 if TYPE_CHECKING:
     from minipaas.ingress.core import Core
-    from minipaas.ingress.exchange import Exchange
     from minipaas.ingress.guard import Guard
+    from minipaas.ingress.side import Side
     from minipaas.ingress.upstream import Upstream
 
 
@@ -55,7 +55,7 @@ class Pool:
         self.guard: Guard | None = None
         """Who waits for it to have less in hand."""
         self._mark = b""
-        self.tunnels: set[Exchange] = set()
+        self.tunnels: set[Side] = set()
         self._waiters: list[asyncio.Future[None]] = []
 
     @property

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from minipaas.ingress import pages
+from minipaas.ingress import pages, trailers
 from minipaas.ingress.limits import Limits
 from minipaas.ingress.origin import BELIEVABLE, NOBODY, Origin, Via
 from minipaas.ingress.pages import Fault
@@ -57,7 +57,20 @@ class Fields:
     """The fields of a head, judged. `lines` is what goes on to the instance, Host and ours excepted; `via` is who sent
     them."""
 
-    __slots__ = ("block", "close", "expects", "host", "length", "lines", "tail", "upgrade", "via")
+    __slots__ = (
+        "block",
+        "close",
+        "expects",
+        "host",
+        "length",
+        "lines",
+        "named",
+        "tail",
+        "takes_trailers",
+        "trailer",
+        "upgrade",
+        "via",
+    )
 
     def __init__(self, block: bytes, via: Via) -> None:
         self.block = block
@@ -71,6 +84,12 @@ class Fields:
         self.expects = False
         self.upgrade = b""
         self.lines = b""
+        self.named: set[bytes] = set()
+        """By Connection, in lower case."""
+        self.trailer = b""
+        """The line that announces what comes behind a chunked body."""
+        self.takes_trailers = False
+        """The client reads what comes behind an answer's body."""
 
 
 class Request:
@@ -176,9 +195,11 @@ def _request(method: bytes, target: bytes, old: bool, fields: Fields) -> Request
     if fields.expects and not old and request.length:
         parts.append(b"Expect: 100-continue\r\n")
     if request.length == CHUNKED:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+        parts += (b"Transfer-Encoding: chunked\r\n", fields.trailer)
     if request.upgrade:
         parts += (b"Connection: Upgrade\r\nUpgrade: ", request.upgrade, b"\r\n")
+    elif fields.takes_trailers and not old and not request.head_only:
+        parts.append(b"TE: trailers\r\nConnection: TE\r\n")
     parts += (fields.tail if named is fields.host else fields.via.fields(named[0]), b"\r\n")
     request.forward = b"".join(parts)
     return request
@@ -194,6 +215,8 @@ def _fields(line: bytes, block: bytes, origin: Origin, limits: Limits) -> Fields
     special: dict[bytes, bytes] = {}
     options: set[bytes] = set()
     said: list[tuple[bytes, bytes]] = []
+    announced: list[bytes] = []
+    welcome = False
     for text in block.split(b"\r\n")[:-2]:
         name, _, value = text.partition(b":")
         key = name.lower()
@@ -207,12 +230,19 @@ def _fields(line: bytes, block: bytes, origin: Origin, limits: Limits) -> Fields
             lines += _without_ours(name, value)
         elif key in BELIEVABLE:
             said.append((key, value))
+        elif key == b"te":
+            welcome = welcome or trailers.accepts(value)
+        elif key == b"trailer":
+            announced.append(value)
         elif key not in _DROPPED and not key.startswith(_DROPPED_STARTS) and (b"_" not in key or not _is_twin(key)):
             lines.append(text)
     fields = Fields(block, origin.told(said))
     fault = _framing(fields, special, options) or _second_opinion(line, block)
     if fault is not None:
         return fault
+    fields.named, fields.takes_trailers = options, welcome
+    if announced:
+        fields.trailer = trailers.announced(announced, options)
     dropped = options - _USUAL_OPTIONS
     if dropped:
         lines = [text for text in lines if text.partition(b":")[0].lower() not in dropped]

@@ -205,7 +205,7 @@ class Upstream(asyncio.Protocol):
             client.transport.write(head)
             if length == answers.CHUNKED:
                 self.stage = CHUNKED
-                self._chunks = ChunkedBody(decode=client.request.old)
+                self._chunks = ChunkedBody(decode=client.request.old, named=answer.named)
                 if body:
                     self._chunked(client, data[end:])
             else:

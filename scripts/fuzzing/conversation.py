@@ -271,13 +271,17 @@ class Conversation:
         finals = [one for one in got if not one.start.startswith(b"1")]
         if len(finals) > len(meant) + 1:
             raise Finding("more answers than requests")
+        for message in (*visitor.through, *got):
+            if reference.unfit(message.trailers):
+                raise Finding(f"a trailer that belongs into a head went on: {message.trailers}")
         return len(finals)
 
 
 def _same(read: Message, meant: Message) -> bool:
     target = _ABSOLUTE.sub(b"", meant.target, count=1)
-    return (read.start, read.target.lstrip(b"/"), read.body) == (
-        meant.start,
-        target.lstrip(b"/"),
-        meant.body,
-    ) and meant.whole
+    rest = iter(meant.trailers)
+    return (
+        meant.whole
+        and (read.start, read.target.lstrip(b"/"), read.body) == (meant.start, target.lstrip(b"/"), meant.body)
+        and all(line in rest for line in read.trailers)
+    )

@@ -75,6 +75,16 @@ FIELDS = (
     ),
 )
 
+TRAILERS = (
+    *(b"X-T: 1\r\n", b"A:b\r\n", b"X-A: c\r\n", b"Digest: sha-256=abc=\r\n", b"Content-Length: 5\r\n", b"Host: c\r\n"),
+    *(
+        b"transfer_encoding: chunked\r\n",
+        b"X-Forwarded-For: 1.2.3.4\r\n",
+        b"Set-Cookie: a=b\r\n",
+        b"X-L: " + b"z" * 900,
+    ),
+)
+
 
 def request(random: Random) -> bytes:
     """A good one, mostly."""
@@ -165,7 +175,7 @@ def chunks(random: Random, content: bytes) -> bytes:
         extension = random.choice((b"", b"", b"", b";a=b", b';c="d"'))
         out += random.choice((b"%x", b"%X", b"0%x")) % size + extension + b"\r\n" + content[:size] + b"\r\n"
         content = content[size:]
-    return out + b"0\r\n" + random.choice((b"", b"", b"", b"X-T: 1\r\n", b"A: b\r\nC: d\r\n")) + b"\r\n"
+    return out + b"0\r\n" + b"".join(random.choice(TRAILERS) for _ in range(random.choice((0, 0, 1, 2, 5)))) + b"\r\n"
 
 
 def pieces(random: Random, wire: bytes) -> list[bytes]:

@@ -84,9 +84,9 @@ def chunks(seed: int) -> None:
     body = material.chunks(random, material.content_of(random)) + random.choice((b"", b"GET / HTTP/1.1\r\n\r\n"))
     wire = body if random.random() < 0.2 else material.spoil(random, body)
     try:
-        meant, end, whole = reference.chunked(wire, 0)
+        meant, end, whole, trailers = reference.chunked(wire, 0)
     except Doubt:
-        meant, end, whole = None, 0, False
+        meant, end, whole, trailers = None, 0, False, ()
     most = random.choice((None, None, 10, 1000))
     for decode in (False, True):
         reader = ChunkedBody(decode) if most is None else ChunkedBody(decode, most=most)
@@ -97,7 +97,7 @@ def chunks(seed: int) -> None:
             else:
                 out += reader.feed(piece)
         if reader.done:
-            content = out if decode else _content(out)
+            content = out if decode else _content(out, trailers)
             if not whole or content != meant or reader.rest != wire[end:]:
                 raise Finding(f"another body than the one that is meant: {wire[:200]!r}")
         elif not decode:
@@ -108,13 +108,16 @@ def chunks(seed: int) -> None:
                 raise Finding("a body that is not complete went on as if it were")
 
 
-def _content(out: bytes) -> bytes:
+def _content(out: bytes, meant: tuple[bytes, ...]) -> bytes:
     try:
-        content, end, whole = reference.chunked(out, 0)
+        content, end, whole, trailers = reference.chunked(out, 0)
     except Doubt as doubt:
         raise Finding(f"what went on is not clear: {doubt}") from None
     if not whole or end != len(out):
         raise Finding("what went on is not one whole body")
+    rest = iter(meant)
+    if reference.unfit(trailers) or not all(line in rest for line in trailers):
+        raise Finding(f"other trailers than those that may go on: {trailers}")
     return content
 
 

@@ -13,13 +13,14 @@ _STATUS = re.compile(rb"HTTP/1\.1 ([1-9][0-9][0-9]) .*")
 
 
 class Message(NamedTuple):
-    """`start`: the method, or the status. `whole`: its end is there."""
+    """`start`: the method, or the status. `whole`: its end is there. `trailers`: whole lines."""
 
     start: bytes
     target: bytes
     fields: dict[bytes, list[bytes]]
     body: bytes
     whole: bool
+    trailers: tuple[bytes, ...] = ()
 
 
 class Doubt(Exception):
@@ -55,8 +56,8 @@ def request(wire: bytes, at: int) -> tuple[Message, int]:
     lengths, codings = fields.get(b"content-length", []), fields.get(b"transfer-encoding", [])
     if len(lengths) + len(codings) > 1:
         raise Doubt
-    body, at, whole = _body(wire, at, lengths, codings, b"")
-    return Message(match[1], match[2], fields, body, whole), at
+    body, at, whole, trailers = _body(wire, at, lengths, codings, b"")
+    return Message(match[1], match[2], fields, body, whole, trailers), at
 
 
 def answers(wire: bytes, methods: list[bytes], ended: bool) -> list[Message]:
@@ -91,8 +92,8 @@ def answers(wire: bytes, methods: list[bytes], ended: bool) -> list[Message]:
         rest = wire[at:] if ended and b"close" in b",".join(fields.get(b"connection", [])) else None
         if not lengths and not codings and rest is None:
             raise Doubt("no length")
-        body, at, whole = _body(wire, at, lengths, codings, rest)
-        found.append(Message(status, b"", fields, body, whole))
+        body, at, whole, trailers = _body(wire, at, lengths, codings, rest)
+        found.append(Message(status, b"", fields, body, whole, trailers))
         if not whole:
             break
     return found
@@ -120,7 +121,7 @@ def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
 
 def _body(
     wire: bytes, at: int, lengths: list[bytes], codings: list[bytes], rest: bytes | None
-) -> tuple[bytes, int, bool]:
+) -> tuple[bytes, int, bool, tuple[bytes, ...]]:
     if codings:
         if codings[0].lower() != b"chunked":
             raise Doubt("another coding")
@@ -129,19 +130,20 @@ def _body(
         if not re.fullmatch(rb"[0-9]+", lengths[0]):
             raise Doubt("an odd length")
         size = int(lengths[0])
-        return wire[at : at + size], at + size, at + size <= len(wire)
+        return wire[at : at + size], at + size, at + size <= len(wire), ()
     if rest:
-        return rest, len(wire), True
-    return b"", at, True
+        return rest, len(wire), True, ()
+    return b"", at, True, ()
 
 
-def chunked(wire: bytes, at: int) -> tuple[bytes, int, bool]:
-    """The content of a body, where it ends, and whether it does. Raises Doubt."""
+def chunked(wire: bytes, at: int) -> tuple[bytes, int, bool, tuple[bytes, ...]]:
+    """The content of a body, where it ends, whether it does, and the lines behind it. Raises Doubt."""
     body = b""
+    trailers: list[bytes] = []
     while True:
         end = wire.find(b"\r\n", at)
         if end < 0:
-            return body, len(wire), False
+            return body, len(wire), False, ()
         match = re.fullmatch(rb"([0-9A-Fa-f]+)(;[^\r\n\x00]*)?", wire[at:end])
         if match is None:
             raise Doubt(f"no size of a chunk: {wire[at:end]!r}")
@@ -153,12 +155,26 @@ def chunked(wire: bytes, at: int) -> tuple[bytes, int, bool]:
         if not b"\r\n".startswith(wire[at : at + 2]):
             raise Doubt("no end of a chunk")
         if at + 2 > len(wire):
-            return body, len(wire), False
+            return body, len(wire), False, ()
         at += 2
     while True:
         end = wire.find(b"\r\n", at)
         if end < 0:
-            return body, len(wire), False
+            return body, len(wire), False, ()
         line, at = wire[at:end], end + 2
         if not line:
-            return body, at, True
+            return body, at, True, tuple(trailers)
+        trailers.append(line)
+
+
+def unfit(trailers: tuple[bytes, ...]) -> list[bytes]:
+    """Those lines that must not pass a proxy: no fields, or such as belong into a head."""
+    return [
+        line
+        for line in trailers
+        if not re.fullmatch(rb"[^\s:\x00]+:[^\r\n\x00]*", line)
+        or re.match(
+            rb"(?i)(content[-_]length|transfer[-_]encoding|connection|host|set[-_]cookie|te|x[-_]forwarded[-_]for):",
+            line,
+        )
+    ]

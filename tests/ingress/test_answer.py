@@ -72,6 +72,18 @@ def test_hop_by_hop_fields_stay_here() -> None:
     assert fields(kept) == ["server", "set-cookie", "set-cookie", "content-length"]
 
 
+def test_trailers_are_announced_where_they_can_come() -> None:
+    lines = ("Connection: X-Hop", "Trailer: X-Sum, Content-Length, X-Hop", "Transfer-Encoding: chunked")
+    answer = good(head(*lines))
+    assert field(answer.kept, "trailer") == field(answer.closing(False), "trailer") == "X-Sum"
+    assert field(answer.to_head_request(True), "trailer") == "X-Sum"
+    assert field(answer.closing(True), "trailer") is None
+    assert answer.named == {b"x-hop"}
+    for wire in (head("Trailer: X-Sum"), head("Trailer: X-Sum", "Content-Length: 3")):
+        assert field(good(wire).kept, "trailer") is None
+    assert field(good(head("Trailer: X", "Transfer-Encoding: chunked", line="HTTP/1.1 304 X")).kept, "trailer") is None
+
+
 def test_a_clean_head_goes_on_without_a_copy() -> None:
     wire = head("Server: app", "Content-Length: 3")
     answer = good(wire)

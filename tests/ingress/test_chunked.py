@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minipaas.ingress.chunked import LINE, TRAILERS, ChunkedBody
+from minipaas.ingress import pages
+from minipaas.ingress.chunked import ChunkedBody
+from minipaas.ingress.limits import CHUNK_LINE, TRAILER_FIELDS, TRAILERS
 
 CASES = [
     (b"0\r\n\r\n", b"0\r\n\r\n", b""),
@@ -12,13 +14,22 @@ CASES = [
     (b"5;name=x\r\nhello\r\n000\r\n\r\n", b"5;name=x\r\nhello\r\n000\r\n\r\n", b"hello"),
     (b"A\r\n0123456789\r\n1\r\n\n\r\n0\r\n\r\n", b"A\r\n0123456789\r\n1\r\n\n\r\n0\r\n\r\n", b"0123456789\n"),
     (b"2\r\n\r\n\r\n0\r\n\r\n", b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n"),
-    (b"1\r\na\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a\r\n\r\n", b"1\r\na\r\n0\r\n\r\n", b"a"),
-    (b"0\r\nX: 1\r\n\r\n", b"0\r\n\r\n", b""),
+    (b"1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n", b"1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n", b"a"),
+    (b"1\r\na\r\n0\r\nSet-Cookie: a\r\nX-Sum:1\r\n\r\n", b"1\r\na\r\n0\r\nX-Sum:1\r\n\r\n", b"a"),
+    (b"0\r\nContent-Length: 1\r\n\r\n", b"0\r\n\r\n", b""),
+    (b"0\r\nA: 1\r\nX-Hop: 1\r\nA: 2\r\n\r\n", b"0\r\nA: 1\r\nA: 2\r\n\r\n", b""),
+]
+LENGTHY = [
+    b"0\r\n" + b"X: %b\r\n" % (b"a" * 1000) * (TRAILERS // 1000 + 1) + b"\r\n",
+    b"0\r\nX: " + b"a" * (TRAILERS - 4) + b"\r\n\r\n",
+    b"0\r\nX: " + b"a" * TRAILERS,
+    b"0\r\n" + b"X: 1\r\n" * (TRAILER_FIELDS + 1) + b"\r\n",
+    b"0\r\n" + b"Host: 1\r\n" * (TRAILER_FIELDS + 1) + b"\r\n",
 ]
 
 
 def run(pieces: list[bytes], decode: bool) -> tuple[bytes, ChunkedBody]:
-    body = ChunkedBody(decode)
+    body = ChunkedBody(decode, named={b"x-hop"})
     return b"".join(body.feed(piece) for piece in pieces), body
 
 
@@ -51,13 +62,14 @@ def test_a_body_cut_anywhere_is_the_same_body(wire: bytes, passed: bytes, conten
         b"5;a=\rb\r\nhello\r\n0\r\n\r\n",
         b"5;\x00\r\nhello\r\n0\r\n\r\n",
         b"1000000000000000\r\n",
-        b"5" * LINE,
-        b"5;" + b"a" * LINE + b"\r\nhello\r\n0\r\n\r\n",
+        b"5" * CHUNK_LINE,
+        b"5;" + b"a" * CHUNK_LINE + b"\r\nhello\r\n0\r\n\r\n",
         b"0\r\nno colon\r\n\r\n",
         b"0\r\nX : space\r\n\r\n",
         b"0\r\n folded\r\n\r\n",
         b"0\r\nX: a\nb\r\n\r\n",
-        b"0\r\n" + b"X: aaaaaaaaaaaaaa\r\n" * (TRAILERS // 10) + b"\r\n",
+        b"0\r\nX: a\x00b\r\n\r\n",
+        *LENGTHY,
     ],
 )
 def test_what_could_be_read_in_two_ways_is_broken_however_it_arrives(wire: bytes) -> None:
@@ -66,6 +78,22 @@ def test_what_could_be_read_in_two_ways_is_broken_however_it_arrives(wire: bytes
     step = max(1, len(wire) // 500)
     _, body = run([wire[at : at + step] for at in range(0, len(wire), step)], False)
     assert body.broken and not body.done
+
+
+@pytest.mark.parametrize("wire", LENGTHY)
+def test_too_much_behind_a_body_is_told_from_what_is_malformed(wire: bytes) -> None:
+    assert run([wire], False)[1].fault is pages.LONG_TRAILERS
+    assert run([wire[at : at + 20] for at in range(0, len(wire), 20)], False)[1].fault is pages.LONG_TRAILERS
+    assert run([b"0\r\nno field\r\n\r\n"], False)[1].fault is pages.BAD_BODY
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [b"0\r\nX: %b\r\n\r\n" % (b"a" * (TRAILERS - 5)), b"0\r\n" + b"X: 1\r\n" * TRAILER_FIELDS + b"\r\n"],
+)
+def test_as_much_behind_a_body_as_may_be(wire: bytes) -> None:
+    assert run([wire], False)[0] == wire
+    assert run([wire[at : at + 20] for at in range(0, len(wire), 20)], False)[0] == wire
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.data())

@@ -24,6 +24,7 @@ AGAIN = 5.0
 MIXTURES = 250
 
 STRICTER, LAXER, STATUS = "we refuse, they pass on", "we pass on, they refuse", "another kind of status"
+TRAILERS = "other trailers"
 NGINX, HAPROXY, BOTH = ("nginx",), ("haproxy",), ("nginx", "haproxy")
 
 
@@ -37,6 +38,7 @@ class Why(NamedTuple):
 _LF = "a line ends in CRLF here; who takes LF alone sees other lines than who does not"
 _CONTROLS = "control characters have no place in a field; an app may read them as the end of something"
 _ONE_LENGTH = "what has two lengths is refused, whatever they say: two readers may take two of them"
+_BEHIND = "what an app may ask for behind a body is passed on; nginx drops it"
 _PATHS = "paths are not decoded or resolved here, so there is nothing in them to refuse: what they mean is for the app"
 WRITTEN_FOR = ("nginx/1.22", "HAProxy version 2.6")
 """Debian 12's."""
@@ -116,8 +118,19 @@ EXPLAINED: dict[str, list[Why]] = {
     "chunks: control character in an extension": [Why(STRICTER, BOTH, _CONTROLS, "9112 7.1.1")],
     "chunks: long extension": [Why(STRICTER, BOTH, "1 KiB at most: extensions have no other limit", "9112 7.1.1")],
     "chunks: no end": [Why(STRICTER, NGINX, "what follows stands where trailers do, and is none", "9112 7.1.2")],
+    "trailer: plain": [Why(TRAILERS, NGINX, _BEHIND, "9110 6.5")],
+    "trailer: frames": [
+        Why(TRAILERS, HAPROXY, "fields that frame or route have no place behind a body, and stay here", "9110 6.5.1")
+    ],
+    "trailer: for a head": [
+        Why(TRAILERS, HAPROXY, "who asks, and what the content is, is said in the head or not at all", "9110 6.5.1")
+    ],
+    "trailer: many": [Why(STRICTER, BOTH, "64 trailers at most, said with 431", "6585 5")],
     "trailer: malformed": [Why(STRICTER, BOTH, "trailers are fields, and checked like them", "9112 7.1.2")],
-    "trailer: large": [Why(STRICTER, BOTH, "8 KiB of trailers at most", "9110 6.5.1")],
+    "trailer: large": [
+        Why(STRICTER, BOTH, "8 KiB of trailers at most, said with 431", "6585 5"),
+        Why(TRAILERS, NGINX, _BEHIND, "9110 6.5"),
+    ],
     "ends of lines: LF alone": [Why(STRICTER, BOTH, _LF, "9112 2.2")],
     "empty line first, LF alone": [Why(STRICTER, BOTH, _LF, "9112 2.2")],
     "empty lines first": [Why(STRICTER, BOTH, "one empty line is let pass, for old clients", "9112 2.2")],
@@ -154,7 +167,9 @@ class Difference(NamedTuple):
 def compare(ours: Outcome, theirs: Outcome) -> tuple[bool, str | None]:
     """Whether they differ, and how."""
     if ours.seen == theirs.seen:
-        return [one // 100 for one in ours.statuses] != [one // 100 for one in theirs.statuses], STATUS
+        if [one // 100 for one in ours.statuses] != [one // 100 for one in theirs.statuses]:
+            return True, STATUS
+        return ours.trailers != theirs.trailers, TRAILERS
     if ours.seen == theirs.seen[: len(ours.seen)]:
         return True, STRICTER
     if theirs.seen == ours.seen[: len(theirs.seen)]:

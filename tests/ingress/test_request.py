@@ -172,7 +172,7 @@ def test_fields_go_on_in_order_and_as_they_are() -> None:
         "Keep-Alive: timeout=5",
         "Proxy-Connection: keep-alive",
         "Proxy-Authorization: Basic eDp5",
-        "TE: trailers",
+        "TE: gzip",
         "Trailer: X-Sum",
         "Upgrade: websocket",
         "HTTP2-Settings: AAMAAABkAAQ",
@@ -223,6 +223,34 @@ def test_what_connection_names_is_dropped_but_not_what_frames_the_message() -> N
     assert "x-secret" not in fields(request.forward)
     assert field(request.forward, "content-length") == "3"
     assert field(request.forward, "host") == "shop.local"
+
+
+@pytest.mark.parametrize(
+    ("wire", "te"),
+    [
+        (head("TE: trailers"), "trailers"),
+        (head("Connection: TE", "TE: gzip;q=0.5, Trailers"), "trailers"),
+        (head("TE: gzip", "TE: trailers"), "trailers"),
+        (head("TE: gzip, trailers;q=1"), None),
+        (head("TE: trailers", line="HEAD / HTTP/1.1"), None),
+        (head("TE: trailers", line="GET / HTTP/1.0"), None),
+        (head("TE: trailers", "Connection: Upgrade", "Upgrade: websocket"), None),
+    ],
+)
+def test_whether_the_client_reads_trailers(wire: bytes, te: str | None) -> None:
+    forward = good(wire).forward
+    assert field(forward, "te") == te
+    if te is not None:
+        assert field(forward, "connection") == "TE"
+
+
+def test_trailers_are_announced_where_they_can_come() -> None:
+    line = "Trailer: X-Sum, Host,, X-Hop, no token, Digest"
+    chunked = good(head(line, "Trailer: X-More", "Connection: X-Hop", "Transfer-Encoding: chunked"))
+    assert field(chunked.forward, "trailer") == "X-Sum, Digest, X-More"
+    assert chunked.fields.named == {b"x-hop"}
+    assert field(good(head("Trailer: Host", "Transfer-Encoding: chunked")).forward, "trailer") is None
+    assert field(good(head(line, "Content-Length: 3")).forward, "trailer") is None
 
 
 @pytest.mark.parametrize(

@@ -367,6 +367,11 @@ BODIES: dict[str, list[bytes]] = {
         b"5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n",
         b"5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\nHost: b\r\n\r\n",
     ],
+    "trailer: for a head": [
+        b"5\r\nhello\r\n0\r\nCookie: a=b\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n",
+        b"0\r\nAuthorization: Basic eDp5\r\nContent-Type: text/html\r\n\r\n",
+    ],
+    "trailer: many": [b"0\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(100)) + b"\r\n"],
     "trailer: malformed": [
         b"5\r\nhello\r\n0\r\nnonsense\r\n\r\n",
         b"5\r\nhello\r\n0\r\nX : 1\r\n\r\n",
@@ -381,6 +386,14 @@ BODIES: dict[str, list[bytes]] = {
     "chunks: no end": [b"5\r\nhello\r\n", b"5\r\nhel", b"5\r\nhello\r\n0\r\n"],
 }
 """Tag -> bodies of a POST in the chunked coding."""
+BEHIND: dict[str, list[bytes]] = {
+    "trailer: for a head": [
+        b"5\r\nhello\r\n0\r\nCookie: a=b\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n",
+        b"0\r\nAuthorization: Basic eDp5\r\nContent-Type: text/html\r\n\r\n",
+    ],
+    "trailer: many": [b"0\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(100)) + b"\r\n"],
+}
+"""The same, for themselves alone."""
 WHOLE: dict[str, list[bytes]] = {
     "ends of lines: LF alone": [
         b"GET /x HTTP/1.1\nHost: shop.local\n\n",
@@ -459,7 +472,7 @@ def _alone() -> Iterator[tuple[str, bytes]]:
         yield from ((tag, _get(LINE, [HOST, *fields])) for fields in blocks)
     for tag, bodies in LENGTHS.items():
         yield from ((tag, _get(POST, [HOST, *fields]) + body) for fields, body in bodies)
-    for tag, coded in BODIES.items():
+    for tag, coded in (BODIES | BEHIND).items():
         yield from ((tag, _get(POST, [HOST, CODED]) + body) for body in coded)
     for tag, wires in WHOLE.items():
         yield from ((tag, wire) for wire in wires)

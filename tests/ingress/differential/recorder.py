@@ -21,10 +21,13 @@ class Seen(NamedTuple):
 
 
 class Recorder:
-    """`seen` holds the whole requests, in order; `unclear` what no proxy should pass on."""
+    """`seen` holds the whole requests, in order, and `trailers` what stood behind their bodies; `unclear` is what no
+    proxy should pass on."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.trailers: list[bytes] = []
+        """Names in lower case."""
         self.unclear: list[bytes] = []
         self._busy = 0
         """Connections in the middle of a request."""
@@ -113,8 +116,8 @@ class Recorder:
                 raise ConnectionError("not in the chunked coding")
             size = int(match[1], 16)
             if not size:
-                while await reader.readuntil(b"\r\n") != b"\r\n":
-                    pass
+                while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+                    self.trailers.append(line.partition(b":")[0].lower())
                 return body
             body += await reader.readexactly(size)
             if await reader.readexactly(2) != b"\r\n":

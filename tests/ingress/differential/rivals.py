@@ -66,6 +66,7 @@ class Outcome(NamedTuple):
 
     statuses: tuple[int, ...]
     seen: tuple[Seen, ...]
+    trailers: tuple[bytes, ...]
     unclear: tuple[bytes, ...]
     ended: bool
 
@@ -80,6 +81,7 @@ class Lane:
     async def run(self, wire: bytes, patience: float) -> Outcome:
         """Send a case; the answer is over when the proxy closes, or is silent for `patience` seconds."""
         self.recorder.seen.clear()
+        self.recorder.trailers.clear()
         self.recorder.unclear.clear()
         if isinstance(self._front, int):
             reader, writer = await asyncio.open_connection("127.0.0.1", self._front)
@@ -104,7 +106,10 @@ class Lane:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self.recorder.at_rest()
-        return Outcome(tuple(_statuses(answer)), tuple(self.recorder.seen), tuple(self.recorder.unclear), ended)
+        recorder = self.recorder
+        return Outcome(
+            *(tuple(_statuses(answer)), tuple(recorder.seen), tuple(recorder.trailers), tuple(recorder.unclear), ended)
+        )
 
 
 def _statuses(wire: bytes) -> list[int]:
