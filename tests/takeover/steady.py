@@ -129,10 +129,10 @@ class Served:
         except TimeoutError:
             raise AssertionError(f"waited in vain for {look}; serve said:\n{self.log.read_text()}") from None
 
-    async def deploy(self, version: str = "1.0", extra: str = "", sequence: int = 1) -> None:
-        """A small routed app, until it serves; `extra`: more of its app.toml."""
+    async def deploy(self, version: str = "1.0", extra: str = "", sequence: int = 1, fake: str = "") -> None:
+        """A small routed app, until it serves; `extra`: more of its app.toml; `fake`: how its container behaves."""
         await self.api("POST", "/api/v1/trust", default_trust()[1])
-        text = toml(version=version, extra=extra)
+        text = toml(version=version, extra=extra, fake=fake)
         path = make_bundle(
             self.directory,
             version=version,
