@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from minipaas.bundle.receive import BlobSink
 from minipaas.bundle.verify import Verdict
 from minipaas.certs.keeper import Keeper
+from minipaas.control import exported
+from minipaas.control.comparisons import Comparisons
 from minipaas.control.execute import Executor, ImageSource
 from minipaas.control.following import Following
 from minipaas.control.foresight import volumes_of
@@ -24,6 +26,7 @@ from minipaas.control.reconcile import Looked, Reconciler
 from minipaas.control.reopen import Reopening
 from minipaas.control.sampling import Sampler
 from minipaas.control.scenes import Scenes
+from minipaas.control.since import SinceGood
 from minipaas.engine.engine import Engine
 from minipaas.forensics.access import Access
 from minipaas.forensics.shelf import Shelf
@@ -81,11 +84,14 @@ class Control:
         self.shipping = shipping
         """None while logs are sent nowhere."""
         self.shelf = Shelf(data, per_app=int(config.crashes.per_app), total=int(config.crashes.total))
-        self._scenes = Scenes(registry, engine, telemetry, self.shelf)
+        self.comparisons = Comparisons(blobs.open)
+        self._following = Following(engine, logs, lambda: self.observed)
+        self._scenes = Scenes(
+            registry, engine, telemetry, self.shelf, self._following.last, SinceGood(registry, self.comparisons, data)
+        )
         executor = Executor(registry, engine, ingress, images, self._scenes)
         self._reconciler = Reconciler(registry, engine, ingress, executor, self._scenes, on_look)
         self._sampler = Sampler(engine, telemetry, lambda: self.observed)
-        self._following = Following(engine, logs, lambda: self.observed)
         self._intake = Intake(registry, blobs, config.limits, engine.info.platform, Openings(ingress, config))
         self.held = HeldBundles(
             self._intake,
@@ -138,6 +144,8 @@ class Control:
                 group.create_task(self._sampler.run(), name="samples")
                 group.create_task(self._following.run(), name="following")
                 group.create_task(self.held.run(), name="held bundles")
+                group.create_task(self._scenes.begin(), name="what this machine is")
+                group.create_task(self._make_key(), name="key of this box")
                 group.create_task(self.reopening.clear(), name="scenes left open")
                 group.create_task(self.engine.beside.sweep(), name="toolboxes")
         finally:
@@ -275,6 +283,14 @@ class Control:
             )
         except MinipaasError as failure:
             log.warning("cannot audit that %s by %s was %s: %s", action, actor, result, failure.message)
+
+    async def _make_key(self) -> None:
+        """The key that signs exported scenes, when there is none yet: whoever asks for it only looks."""
+        await self._reconciler.ready.wait()
+        try:
+            await asyncio.to_thread(exported.box_key, self.data)
+        except (MinipaasError, OSError) as error:
+            log.warning("cannot make the key of this box: %s", error)
 
     async def _follow_changes(self) -> None:
         """Whoever began a change, it is looked at now; every ended change may leave something to collect."""

@@ -76,6 +76,13 @@ class Following:
         except (TimeoutError, KeyError):
             log.warning("the last lines of %s may be lost: its log could not be opened in time", one.name)
 
+    async def last(self, container: str, most: int) -> list[str] | None:
+        """The last lines of a container that has ended; None: its log could not be opened in time. Raises
+        MinipaasError."""
+        await self.hold(container)
+        lines = await self._logs.last(container, most)
+        return None if lines is None else [line.text.decode(errors="replace") for line in lines]
+
     async def _find(self, source: Source) -> bool:
         """Where its log is. True also for one that has gone meanwhile."""
         try:

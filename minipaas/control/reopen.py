@@ -16,6 +16,7 @@ from minipaas.control.execute import ImageSource
 from minipaas.engine.engine import Engine
 from minipaas.engine.reopen import Reopen
 from minipaas.forensics.access import Access, Visitor
+from minipaas.forensics.files import unpacked
 from minipaas.forensics.leases import OpenLease
 from minipaas.forensics.secrets import HIDDEN
 from minipaas.forensics.shelf import FILES, Shelf
@@ -51,7 +52,7 @@ class Reopening:
     async def clear(self) -> None:
         """Take away what a minipaas before this one has left open."""
         try:
-            for container in await self._engine.reopener.leftovers():
+            for container, _ in await self._engine.reopener.present():
                 await self._engine.reopener.remove(container)
         except MinipaasError as error:
             log.warning("cannot close scenes that were left open: %s", error.message)
@@ -90,7 +91,7 @@ class Reopening:
         image = release.images[capsule.service]
         wanted = self._wanted(capsule, release, image.config)
         try:
-            return await self._engine.reopener.make(wanted, archive)
+            return await self._filled(wanted, archive)
         except EngineError as error:
             if error.code != "engine.no_image":
                 raise
@@ -99,7 +100,13 @@ class Reopening:
             await self._engine.pull(reference, self._images.username, self._images.password, image.config)
         except MinipaasError as error:
             raise _no_image(capsule) from error
-        return await self._engine.reopener.make(wanted, archive)
+        return await self._filled(wanted, archive)
+
+    async def _filled(self, wanted: Reopen, archive: Path | None) -> tuple[str, str]:
+        if archive is None:
+            return await self._engine.reopener.make(wanted, None)
+        with archive.open("rb") as file:
+            return await self._engine.reopener.make(wanted, unpacked(file))
 
     def _wanted(self, capsule: Capsule, release: Release, image: str) -> Reopen:
         service = release.spec.services[capsule.service]

@@ -1,8 +1,8 @@
 """Scenes: who fails is captured before its container may go, and replaced without waiting for that.
 
 What always holds: nothing here raises, whatever goes wrong with a scene; a container's removal waits for its scene at
-most `HOLD` seconds; of an instance that is stopped for its health the scene is taken while it lives, in at most `ALIVE`
-seconds.
+most `HOLD` seconds; where very many fail at once, those that are equal to one that is kept are only counted; of an
+instance that is stopped for its health the scene is taken while it lives, in at most `ALIVE` seconds.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections.abc import Iterable
 
 from minipaas.author.version import own_version
 from minipaas.control.clock import clock_synced
+from minipaas.control.since import SinceGood, machine_of
 from minipaas.engine.engine import Engine
 from minipaas.forensics import alive
-from minipaas.forensics.capture import Capture, Facts, identity
+from minipaas.forensics.capture import Capture, Facts, LastLines, identity
 from minipaas.forensics.limits import (
     ALIVE,
     AT_ONCE,
@@ -29,10 +30,11 @@ from minipaas.forensics.limits import (
     WAITING,
 )
 from minipaas.forensics.shelf import Shelf
-from minipaas.model.capsule import Alive, Asked, Figures, HostState
+from minipaas.model.capsule import Alive, Asked, Figures, HostState, Machine, Since
 from minipaas.model.errors import MinipaasError
 from minipaas.model.metrics import Range
 from minipaas.model.observed import Instance
+from minipaas.model.release import Release
 from minipaas.registry.audit import Wanted
 from minipaas.registry.registry import Registry
 from minipaas.telemetry.telemetry import Telemetry
@@ -43,11 +45,21 @@ log = logging.getLogger(__name__)
 class Scenes:
     """One for a running box."""
 
-    def __init__(self, registry: Registry, engine: Engine, telemetry: Telemetry, shelf: Shelf) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        engine: Engine,
+        telemetry: Telemetry,
+        shelf: Shelf,
+        last_lines: LastLines,
+        since: SinceGood,
+    ) -> None:
         self._registry = registry
         self._engine = engine
         self._telemetry = telemetry
         self._shelf = shelf
+        self._last_lines = last_lines
+        self._since = since
         self._alive: dict[str, Alive] = {}
         """Scenes of those that are being stopped, by container."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -60,6 +72,13 @@ class Scenes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def begin(self) -> None:
+        """Write down what the box runs on, for those who ask later what has changed. Never raises."""
+        try:
+            await self._since.see((await asyncio.to_thread(self._host))[1])
+        except OSError as error:
+            log.warning("cannot write down what this machine is: %s", error)
 
     async def before_stop(self, container: str) -> None:
         """Take the scene of an instance that is about to be stopped for its health."""
@@ -103,14 +122,15 @@ class Scenes:
         name = identity(instance)
         if await asyncio.to_thread(self._shelf.counted, name):
             return
-        crowded = len(self._under_way) > WAITING
         async with self._turn:
-            if crowded:
-                log.warning("too many failures at once: the scene of %s is not captured", instance.name)
+            crowded = len(self._under_way) > WAITING  # the last of them are kept again: the latest is one of those
+            capture = Capture(self._engine, self._last_lines, instance, stopped, self._alive.pop(instance.id, None))
+            if crowded and await asyncio.to_thread(
+                self._shelf.count, await capture.group(), name, instance.finished or instance.created
+            ):
                 return
             staged = await asyncio.to_thread(self._shelf.stage, name)
             try:
-                capture = Capture(self._engine, instance, stopped, self._alive.pop(instance.id, None))
                 capsule = await capture.make(staged, await self._facts(instance))
                 await asyncio.to_thread(self._shelf.put, staged, capsule)
             except BaseException:
@@ -120,24 +140,24 @@ class Scenes:
 
     async def _facts(self, instance: Instance) -> Facts:
         missing: list[str] = []
-        version = image = ""
+        release: Release | None = None
         figures: Figures | None = None
         host: HostState | None = None
+        since: Since | None = None
         audit: tuple[Asked, ...] = ()
         try:
             release = await self._registry.release(instance.release)
-            version = release.version
-            image = release.images[instance.service].manifest
-        except (MinipaasError, KeyError) as error:
-            missing.append(f"its release: {error}")
+        except MinipaasError as error:
+            missing.append(f"its release: {error.message}")
         try:
             figures = await self._figures(instance)
         except (MinipaasError, OSError) as error:
             missing.append(f"its figures: {error}")
         try:
-            host = await asyncio.to_thread(self._host)
-        except OSError as error:
-            missing.append(f"the machine: {error}")
+            host, machine = await asyncio.to_thread(self._host)
+            since = await self._since.of(instance.app, instance.release, machine)
+        except (MinipaasError, OSError) as error:
+            missing.append(f"the machine, and what changed since the app served well: {error}")
         try:
             at = instance.finished or instance.created
             rows = await self._registry.audit_log(AUDIT_ROWS, Wanted(since=at - AUDIT_SPAN, until=at + 1))
@@ -147,7 +167,16 @@ class Scenes:
             )
         except MinipaasError as error:
             missing.append(f"the audit: {error.message}")
-        return Facts(version=version, image=image, figures=figures, host=host, audit=audit, missing=tuple(missing))
+        return Facts(
+            version=release.version if release is not None else "",
+            image=release.images.get(instance.service) if release is not None else None,
+            spec=release.spec.services.get(instance.service) if release is not None else None,
+            figures=figures,
+            host=host,
+            audit=audit,
+            since=since,
+            missing=tuple(missing),
+        )
 
     async def _figures(self, instance: Instance) -> Figures | None:
         series = await self._telemetry.app_series(instance.app, Range.HOUR)
@@ -164,13 +193,14 @@ class Scenes:
                 )
         return None
 
-    def _host(self) -> HostState:
-        now = self._telemetry.host.read()
-        return HostState(
+    def _host(self) -> tuple[HostState, Machine]:
+        now, info = self._telemetry.host.read(), self._engine.info
+        kernel = f"{platform.system()} {os.uname().release}"
+        state = HostState(
             minipaas=own_version(),
-            podman=self._engine.info.version,
-            kernel=f"{platform.system()} {os.uname().release}",
-            boot=self._engine.info.boot,
+            podman=info.version,
+            kernel=kernel,
+            boot=info.boot,
             uptime=now.uptime,
             load=now.load,
             memory_used=now.memory_used,
@@ -179,3 +209,4 @@ class Scenes:
             disk_total=now.disk_total,
             clock_synced=clock_synced(),
         )
+        return state, machine_of(state.minipaas, info, kernel, now.memory_total, now.disk_total)

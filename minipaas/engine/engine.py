@@ -26,6 +26,7 @@ from minipaas.engine.events import EventStream
 from minipaas.engine.exec import Executor
 from minipaas.engine.hook import HookResult, HookRunner
 from minipaas.engine.info import EngineInfo, read_info, require_version
+from minipaas.engine.lent import Lent
 from minipaas.engine.logs import text_lines
 from minipaas.engine.networks import known_as
 from minipaas.engine.probe import Prober
@@ -72,13 +73,15 @@ class Engine:
         self._stock = Stock(calls, box)
         self._stats = Stats(calls)
         self.scenes = SceneReader(calls, streams)
-        self.reopener = Reopener(calls, info, box)
+        self.lent = Lent(calls, streams, f"localhost/minipaas-{box}")
+        """Images for the time of a visit."""
         self._scratch = Scratch(data)
         self._executor = Executor(streams)
         self.beside = Beside(calls, streams, info, box)
         """Containers of tools beside instances."""
-        self.archive = Archive(streams)
+        self.archive = Archive(calls.session, streams)
         """The files of containers."""
+        self.reopener = Reopener(calls, self.archive, info, box)
         self._prober = Prober(on_news, self._executor.probe)
         self._hooks = HookRunner(self, streams)
         self._events = asyncio.create_task(EventStream(streams, box, on_news).run(), name="podman-events")

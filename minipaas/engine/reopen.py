@@ -4,7 +4,7 @@ What always holds: no network but loopback, no published port, volumes read-only
 own program runs by itself (a pause does, catatonit's); such a container belongs to nobody's app, so that neither routes
 nor upkeep ever meet it.
 
-Source: Podman API, SpecGenerator and `containers/{name}/archive`; catatonit(1), `-P`.
+Source: Podman API, SpecGenerator; catatonit(1), `-P`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import io
 import secrets
 import tarfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import zstandard
 from msgspec import Struct
 
 from minipaas.engine import body as labels
 from minipaas.engine import limits
+from minipaas.engine.archive import Archive, from_thread
 from minipaas.engine.calls import Calls, decode
 from minipaas.engine.info import EngineInfo, find_init
 from minipaas.engine.session import Params
@@ -30,6 +29,8 @@ from minipaas.model.errors import EngineError
 
 SCENE = "scene"
 """The label's value that tells such a container from instances and hooks."""
+OWNER = "io.minipaas.owner"
+"""Who has made it, where that is not the box."""
 _PAUSE = "/.minipaas-pause"
 _GONE = frozenset({404})
 
@@ -48,20 +49,24 @@ class Reopen(Struct, frozen=True, kw_only=True):
     workdir: str | None = None
     memory: int | None = None
     pids: int = 1024
+    owner: str = ""
+    """Who it belongs to, where several make such containers."""
 
 
 class Reopener:
     """Makes them and takes them away."""
 
-    def __init__(self, calls: Calls, info: EngineInfo, box: str) -> None:
+    def __init__(self, calls: Calls, archive: Archive, info: EngineInfo, box: str) -> None:
         self._calls = calls
+        self._archive = archive
         self._info = info
         self._box = box
 
-    async def make(self, wanted: Reopen, archive: Path | None) -> tuple[str, str]:
-        """A running container with the files of the scene in place; its id and name. `archive`: tar, zstd.
+    async def make(self, wanted: Reopen, files: Iterator[bytes] | None) -> tuple[str, str]:
+        """A running container with the files of the scene in place; its id and name. `files`: a tar.
 
-        Raises EngineError (`engine.no_init` when there is nothing that could hold it open); then nothing is left.
+        Raises EngineError (`engine.no_init` when there is nothing that could hold it open), and what `files` raises;
+        then nothing is left.
         """
         init = find_init()
         if init is None:
@@ -76,30 +81,14 @@ class Reopener:
         _, answer = await self._calls.call(what, "POST", "containers/create", json=body, timeout=limits.CREATE)
         container = decode(what, answer, Created).id
         try:
-            await self._fill(what, container, iter((_scratch(),)))
-            if archive is not None:
-                await self._fill(what, container, _unpacked(archive))
+            await self._archive.write(container, "/", from_thread(iter((_scratch(),))))
+            if files is not None:
+                await self._archive.write(container, "/", from_thread(files))
             await self._calls.call(what, "POST", f"containers/{container}/start", timeout=limits.START)
         except BaseException:
             await self.remove(container)
             raise
         return container, name
-
-    async def _fill(self, what: str, container: str, pieces: Iterator[bytes]) -> None:
-        """Put a tar in."""
-
-        def work() -> None:
-            self._calls.session.call(
-                what,
-                "PUT",
-                f"containers/{container}/archive",
-                params={"path": "/"},
-                data=pieces,
-                headers={"Content-Type": "application/x-tar"},
-                timeout=limits.SCENE,
-            )
-
-        await self._calls.run(what, work, limits.SCENE, slow=True)
 
     async def remove(self, container: str) -> None:
         """Take one away; fine when it is gone. Raises EngineError."""
@@ -107,18 +96,18 @@ class Reopener:
             "close a scene",
             "DELETE",
             f"containers/{container}",
-            params={"force": True, "v": True, "timeout": 0},
+            params={"force": True, "v": True, "timeout": 0, "depend": True},
             timeout=limits.REMOVE,
             accept=_GONE,
             slow=True,
         )
 
-    async def leftovers(self) -> list[str]:
-        """Ids of those that a minipaas before this one has left."""
+    async def present(self) -> list[tuple[str, str]]:
+        """Id and owner of those that are there."""
         filters = {"label": [f"{labels.BOX}={self._box}", f"{labels.KIND}={SCENE}"]}
         params: Params = {"all": True, "filters": msgspec.json.encode(filters).decode()}
         listed = await self._calls.get_list("list open scenes", "containers/json", ListedContainer, params=params)
-        return [one.id for one in listed]
+        return [(one.id, (one.labels or {}).get(OWNER, "")) for one in listed]
 
 
 def _scratch() -> bytes:
@@ -132,18 +121,13 @@ def _scratch() -> bytes:
     return out.getvalue()
 
 
-def _unpacked(archive: Path) -> Iterator[bytes]:
-    with archive.open("rb") as file:
-        yield from zstandard.ZstdDecompressor().read_to_iter(file)
-
-
 def reopen_body(wanted: Reopen, *, name: str, box: str, info: EngineInfo, init: str) -> dict[str, Any]:
     """The body of `POST containers/create`. Pure."""
     body: dict[str, Any] = {
         "name": name,
         "image": wanted.image,
         "hostname": wanted.name[:63].rstrip("-"),
-        "labels": {labels.BOX: box, labels.KIND: SCENE},
+        "labels": {labels.BOX: box, labels.KIND: SCENE} | ({OWNER: wanted.owner} if wanted.owner else {}),
         "env": dict(wanted.env),
         "httpproxy": False,
         "entrypoint": [_PAUSE, "-P"],

@@ -1,22 +1,16 @@
-"""What Podman can tell of a container's scene: how it was made, which files differ from its image, and the files.
+"""What Podman can tell of a container's scene: how it was made, and which files differ from its image.
 
-Source: Podman API, `containers/{name}/json`, `…/changes` and `…/archive`; all work on containers that have ended, and
-the archive sees bind mounts and volumes as the container did. Nothing here changes anything.
+Source: Podman API, `containers/{name}/json` and `…/changes`; both work on containers that have ended. Nothing here
+changes anything.
 """
 
 from __future__ import annotations
-
-import io
-import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import msgspec
 from msgspec import Struct, field
 
 from minipaas.engine import limits
 from minipaas.engine.calls import Calls
-from minipaas.engine.pieces import Pieces
 from minipaas.engine.streams import Streams
 from minipaas.model.capsule import FileChange, Touched
 
@@ -82,20 +76,6 @@ class SceneReader:
         )
         found = msgspec.json.decode(body or b"null", type=list[_Change] | None) or []
         return sorted((FileChange(one.path, _WHAT[one.kind]) for one in found if one.kind in _WHAT), key=_path)
-
-    @contextmanager
-    def archive(self, container: str, path: str) -> Iterator[tarfile.TarFile]:
-        """A file or directory as a tar to read from front to back; the directory itself comes first, its members are
-        named from its last part on. Blocking, for a thread. Raises EngineError, Deadline, tarfile.TarError."""
-        what = f"read {path} of a container"
-        pieces = self._calls.session.stream(
-            what, "GET", f"containers/{container}/archive", params={"path": path}, timeout=limits.SCENE
-        )
-        with (
-            io.BufferedReader(Pieces(pieces), 256 * 1024) as file,
-            tarfile.open(fileobj=file, mode="r|") as archive,
-        ):
-            yield archive
 
 
 def _path(change: FileChange) -> str:

@@ -79,6 +79,12 @@ class ListedImage(Struct, frozen=True):
     id: str = field(name="Id")
 
 
+class ListedNames(Struct, frozen=True):
+    """One entry of `GET images/json`, by its names."""
+
+    names: list[str] | None = field(name="Names", default=None)
+
+
 class ImageConfig(Struct, frozen=True):
     entrypoint: list[str] | None = field(name="Entrypoint", default=None)
     command: list[str] | None = field(name="Cmd", default=None)

@@ -19,6 +19,7 @@ from pathlib import Path
 from minipaas.engine import limits
 from minipaas.engine.causes import shorten
 from minipaas.model.errors import EngineDown, Invalid
+from minipaas.process import ending_with_us
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ class OwnService:
     """A `podman system service` held as a child: started again when it dies, ended with us. Containers outlive it,
     because each is held by its own conmon."""
 
-    def __init__(self, data: Path, on_restart: Callable[[], None] | None = None) -> None:
+    def __init__(self, data: Path, on_restart: Callable[[], None] | None = None, *, tied: bool = False) -> None:
+        """`tied`: it is killed when this process ends, however that ends."""
+        self._tie = ending_with_us() if tied else None
         self.socket = str(data / "podman.sock")
         self._pidfile = data / "podman.pid"
         self._on_restart = on_restart
@@ -108,6 +111,7 @@ class OwnService:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for minipaas alone
+            preexec_fn=self._tie,
             env={name: value for name, value in os.environ.items() if name not in _SERVICE_MANAGER},
         )
         self._pidfile.write_text(f"{self._process.pid}\n")

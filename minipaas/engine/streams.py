@@ -16,7 +16,7 @@ import msgspec
 from minipaas.engine import limits
 from minipaas.engine.causes import dropped, explain, podman_text, unreachable
 from minipaas.engine.session import PREFIX, Params, flags, too_long
-from minipaas.model.errors import EngineError
+from minipaas.model.errors import EngineError, MinipaasError
 
 
 class Streams:
@@ -86,6 +86,34 @@ class Streams:
                 if size >= most:
                     break
         return b"".join(parts)
+
+    async def send(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        params: Params | None = None,
+        silence: float,
+    ) -> bytes:
+        """A tar out of chunks; the answer. Raises also what `chunks` raises."""
+        failures: list[MinipaasError] = []
+
+        async def guarded() -> AsyncIterator[bytes]:
+            """aiohttp tells of an error in here as one of the connection."""
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            except MinipaasError as error:
+                failures.append(error)
+                raise
+
+        try:
+            async with self.open(what, method, path, params=params, data=guarded(), silence=silence) as answer:
+                return await answer.read()
+        except EngineError as error:
+            raise (failures or [error])[0] from None
 
     async def lines(self, what: str, path: str, *, params: Params, silence: float) -> AsyncIterator[bytes]:
         """A stream's lines; ends when Podman ends it. Raises Deadline after `silence` seconds without a byte."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,12 +19,17 @@ from minipaas.engine.scene import Making
 from minipaas.forensics import files, limits, secrets
 from minipaas.forensics.cause import cause_of, group_of
 from minipaas.forensics.shelf import FILES, LOG
-from minipaas.model.capsule import Alive, Asked, Capsule, Figures, FileChange, HostState, capsule_id
+from minipaas.model.capsule import Alive, Asked, Capsule, Figures, FileChange, HostState, Since, capsule_id
 from minipaas.model.errors import MinipaasError
 from minipaas.model.observed import Instance
+from minipaas.model.release import ImageRef
+from minipaas.model.spec import ServiceSpec
 
 T = TypeVar("T")
 
+LastLines = Callable[[str, int], Awaitable[list[str] | None]]
+"""The last so many lines of a container that has ended, as the box keeps them; None: its log was never opened."""
+PODMANS_TAIL = "its log as minipaas keeps it: not read in time; these lines are Podman's, who may mix up long ones"
 _LOG_PAUSES = (0.0, 0.2, 0.5)
 """Seconds before each look at a log that is empty: what a container said last may be written after its end is known."""
 
@@ -33,10 +38,13 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What the rest of the box knows about it."""
 
     version: str
-    image: str
+    image: ImageRef | None
+    spec: ServiceSpec | None
+    """How its release says that it is run."""
     figures: Figures | None
     host: HostState | None
     audit: tuple[Asked, ...]
+    since: Since | None
     missing: tuple[str, ...] = ()
 
 
@@ -48,18 +56,28 @@ def identity(instance: Instance) -> str:
 class Capture:
     """One capsule in the making."""
 
-    def __init__(self, engine: Engine, instance: Instance, stopped: str, alive: Alive | None) -> None:
+    def __init__(
+        self, engine: Engine, last_lines: LastLines, instance: Instance, stopped: str, alive: Alive | None
+    ) -> None:
         """`stopped`: why minipaas stopped it; empty: nobody did. `alive`: its scene before that."""
         self._engine = engine
+        self._last_lines = last_lines
         self._instance = instance
         self._stopped = stopped
         self._alive = alive
         self._missing: list[str] = []
+        self._lines: list[str] | None = None
+
+    async def group(self) -> str:
+        """Which failures it is equal to: what can be told without its files."""
+        cause, _, _ = cause_of(self._instance, self._stopped)
+        one, lines = self._instance, await self._had("the log", self._log(), [])
+        return group_of(one.app, one.service, cause, one.exit_code, _last_words(lines))
 
     async def make(self, staged: Path, facts: Facts) -> Capsule:
         """Collect into the directory `staged`."""
         begun = time.monotonic()
-        one, engine = self._instance, self._engine
+        one, engine, spec = self._instance, self._engine, facts.spec
         lines, making, changes = await asyncio.gather(
             self._had("the log", self._log(), []),
             self._had("how it was made", engine.scenes.making(one.id), Making()),
@@ -68,10 +86,10 @@ class Capture:
         _write_log(staged / LOG, lines)
         collected = await self._had(
             "files",
-            asyncio.to_thread(files.collect, engine.scenes, one.id, changes, staged / FILES),
+            asyncio.to_thread(files.collect, engine.archive, one.id, changes, staged / FILES),
             files.Collected(),
         )
-        last_words = tuple(line[: limits.LINE] for line in lines[-limits.LAST_WORDS :])
+        last_words = _last_words(lines)
         cause, signal, reason = cause_of(one, self._stopped)
         return Capsule(
             id=identity(one),
@@ -83,7 +101,8 @@ class Capture:
             container=one.id,
             release=one.release,
             version=facts.version,
-            image=facts.image,
+            image=facts.image.manifest if facts.image is not None else "",
+            image_id=facts.image.config if facts.image is not None else "",
             cause=cause,
             exit_code=one.exit_code,
             signal=signal,
@@ -96,6 +115,10 @@ class Capture:
             command=making.command,
             environment=secrets.shown(making.environment),
             volumes=making.volumes,
+            user=spec.user if spec is not None else None,
+            workdir=spec.workdir if spec is not None else None,
+            memory=int(spec.memory) if spec is not None and spec.memory is not None else None,
+            pids=spec.pids if spec is not None else None,
             last_words=last_words,
             log_lines=len(lines),
             changes=tuple(changes[: limits.CHANGES]),
@@ -107,15 +130,35 @@ class Capture:
             figures=facts.figures,
             host=facts.host,
             audit=facts.audit,
+            since=facts.since,
             missing=(*self._missing, *collected.missing, *facts.missing),
         )
 
     async def _log(self) -> list[str]:
+        """Read once."""
+        if self._lines is None:
+            self._lines = await self._read_log()
+        return self._lines
+
+    async def _read_log(self) -> list[str]:
+        """From where the box keeps logs. Podman's own tail (4.3) mixes up lines that were written in pieces, and is
+        asked only when nobody has read the log."""
+        lines: list[str] | None = None
         for pause in _LOG_PAUSES:
             await asyncio.sleep(pause)
-            if lines := await self._engine.log_tail(self._instance.id, limits.LOG_LINES):
+            if lines := await self._kept_lines():
                 return lines
-        return []
+        if lines is not None:
+            return lines
+        self._missing.append(PODMANS_TAIL)
+        return await self._engine.log_tail(self._instance.id, limits.LOG_LINES)
+
+    async def _kept_lines(self) -> list[str] | None:
+        try:
+            async with asyncio.timeout(limits.LOG_WAIT):
+                return await self._last_lines(self._instance.id, limits.LOG_LINES)
+        except (MinipaasError, OSError, TimeoutError):
+            return None
 
     async def _changes(self) -> list[FileChange]:
         return files.own(await self._engine.scenes.changes(self._instance.id))
@@ -127,6 +170,10 @@ class Capture:
         except MinipaasError as error:
             self._missing.append(f"{what}: {error.message}")
             return otherwise
+
+
+def _last_words(lines: list[str]) -> tuple[str, ...]:
+    return tuple(line[: limits.LINE] for line in lines[-limits.LAST_WORDS :])
 
 
 def _write_log(path: Path, lines: list[str]) -> None:

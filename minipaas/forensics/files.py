@@ -12,13 +12,14 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, BinaryIO, Final, Protocol
 
 import zstandard
 
 from minipaas.forensics import limits
+from minipaas.forensics.tarcheck import TarCheck
 from minipaas.model.capsule import FileChange, Touched
-from minipaas.model.errors import EngineError
+from minipaas.model.errors import EngineError, Invalid, Refused
 from minipaas.model.units import human_bytes
 
 SCRATCH = ("/tmp", "/var/tmp")  # noqa: S108
@@ -28,14 +29,16 @@ _PODMANS = ("/dev", "/proc", "/sys", "/run", *SCRATCH)
 _PODMANS_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"})
 _PODMANS_OWN = frozenset({"/etc/passwd", "/etc/group"})
 """Made by Podman where the image has none."""
+WINDOW: Final = 8 << 20
+"""What a frame may ask of whoever decompresses it (RFC 8878 recommends to support 8 MiB)."""
 _CORE = re.compile(r"core(\.\d+)?")
 """As core(5) names them by default."""
 
 
 class Reader(Protocol):
-    """`engine.scene.SceneReader`, as far as it is needed here."""
+    """`engine.archive.Archive`, as far as it is needed here."""
 
-    def archive(self, container: str, path: str) -> AbstractContextManager[tarfile.TarFile]:
+    def tar(self, container: str, path: str) -> AbstractContextManager[tarfile.TarFile]:
         """A file or directory as a tar to read from front to back."""
         ...
 
@@ -101,10 +104,33 @@ def collect(reader: Reader, container: str, changes: Sequence[FileChange], to: P
     return done
 
 
+def unpacked(file: BinaryIO) -> Iterator[bytes]:
+    """The archive in a file, decompressed piece by piece, each looked at before it is given. Blocking. Raises
+    Refused (`crash.unsafe`) for one that `collect` would not have made, whoever has written it."""
+    check = TarCheck(limits.UNPACKED, "unpack")
+    try:
+        for piece in zstandard.ZstdDecompressor(max_window_size=WINDOW).read_to_iter(file):
+            check.feed(piece)
+            yield piece
+        check.end()
+    except (Refused, Invalid) as error:
+        raise _unsafe(error.message) from None
+    except zstandard.ZstdError as error:
+        raise _unsafe(f"they do not decompress: {error}") from None
+
+
+def _unsafe(why: str) -> Refused:
+    return Refused(
+        f"cannot open the scene with its files: {why}",
+        hint="no box of ours writes such files: ask who gave you this one",
+        code="crash.unsafe",
+    )
+
+
 def _copy(reader: Reader, container: str, path: str, out: tarfile.TarFile, done: Collected, *, shallow: bool) -> None:
     """`shallow`: of a directory, nothing but itself; it is the image's, and only its mode or owner has changed."""
     try:
-        with reader.archive(container, path) as archive:
+        with reader.tar(container, path) as archive:
             for member in archive:
                 _add(archive, member, path, out, done)
                 if shallow and member.isdir():

@@ -27,6 +27,8 @@ SHOWN: Final = 200
 # What is kept of one scene.
 LOG_LINES: Final = 1000
 LOG_SIZE: Final = 512 * 1024
+LOG_WAIT: Final = 6.0
+"""The longest that a scene waits for the lines of a log."""
 LAST_WORDS: Final = 20
 LINE: Final = 2000
 """Characters of one line of the last words."""
@@ -36,6 +38,8 @@ FILES: Final = 64 * 1024**2
 """Of what it has written, uncompressed; a larger file is left out, and named."""
 MEMBERS: Final = 20_000
 """Files in the archive."""
+UNPACKED: Final = FILES + MEMBERS * 8 * 1024
+"""The archive itself: the contents, and the heads and padding of so many members."""
 TOPS: Final = 200
 """Files and directories asked for one by one."""
 VARIABLES: Final = 500
@@ -48,6 +52,12 @@ FIGURES: Final = 60
 HOLD: Final = 60.0
 """The longest that the removal of a container waits for its scene."""
 
+# What changed since it served well.
+DIFFERENCES: Final = 200
+"""Settings, and packages, that are told one by one."""
+MACHINES: Final = 64
+"""Times that something of the machine was new, and that are remembered."""
+
 # What is read of an instance that still lives.
 PROCESSES: Final = 200
 COMMAND: Final = 4096
@@ -58,9 +68,9 @@ ALIVE: Final = 0.15
 """The longest that a replacement waits for it."""
 
 # What is kept in all.
-RECENT: Final = 32
+RECENT: Final = 256
 """Ids of a group that are remembered as counted."""
 AT_ONCE: Final = 2
 """Scenes captured at the same time."""
 WAITING: Final = 64
-"""Scenes that wait for their turn; beyond it they are only counted."""
+"""Scenes that wait for their turn; beyond it those that are equal to one that is kept are only counted."""

@@ -122,6 +122,15 @@ class Shelf:
             self._make_room(group)
             return group
 
+    def count(self, group: str, identity: str, at: float) -> bool:
+        """One more failure like those of a group, of which nothing more is kept. False: there is no such group. Raises
+        OSError."""
+        with self._lock:
+            known = self._known().get(group)
+            if known is not None:
+                self._write(_one_more(known, identity, at))
+            return known is not None
+
     def remove(self, name: str) -> int:
         """Let a group go, or one capsule of it. Returns how many capsules that were. Raises Missing."""
         group, capsule = self.find(name)

@@ -23,8 +23,10 @@ _BODIES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath
 class TarCheck:
     """One tar; `feed` each piece before it goes on, and `end` at the end."""
 
-    def __init__(self, largest: int) -> None:
+    def __init__(self, largest: int, verb: str = "copy") -> None:
+        """`largest`: bytes of the whole tar. `verb`: what is done with it, in messages."""
         self._largest = largest
+        self._verb = verb
         self._total = 0
         self._block = bytearray()
         self._skip = 0
@@ -40,7 +42,7 @@ class TarCheck:
         self._total += len(data)
         if self._total > self._largest:
             raise Refused(
-                f"cannot copy more than {human_bytes(self._largest)}",
+                f"cannot {self._verb} more than {human_bytes(self._largest)}",
                 hint="[access] copy in config.toml says so",
                 code="access.too_large",
             )
@@ -65,7 +67,7 @@ class TarCheck:
     def end(self) -> None:
         """Raises Invalid for a tar that is not whole."""
         if not self._ended and (self._skip or self._block):
-            raise Invalid("cannot copy: the archive ends in the middle", code="access.tar")
+            raise self._damaged("it ends in the middle")
 
     def _header(self, block: bytes) -> None:
         if not any(block):
@@ -74,27 +76,25 @@ class TarCheck:
         try:
             member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            raise Invalid(f"cannot copy: the archive is damaged: {error}", code="access.tar") from None
+            raise self._damaged(str(error)) from None
         if member.type == tarfile.XHDTYPE or member.type in _BODIES:
             if not 0 < member.size <= _LONGEST:
-                raise Invalid("cannot copy: the archive is damaged: a header is too long", code="access.tar")
+                raise self._damaged("a header is too long")
             self._said, self._said_left, self._said_kind = bytearray(), member.size, member.type
             self._skip = _blocks(member.size)
             return
         said, self._next = self._next, {}
         if member.type not in _PLAIN:
-            raise Refused(
-                f"cannot copy {member.name!r}: neither a file, nor a directory, nor a link", code="access.unsafe"
-            )
-        _within(said.get("path", member.name))
+            raise self._unsafe(member.name, "neither a file, nor a directory, nor a link")
+        self._within(said.get("path", member.name))
         if member.type == tarfile.LNKTYPE:
-            _within(said.get("linkpath", member.linkname))
+            self._within(said.get("linkpath", member.linkname))
         try:
             size = int(said.get("size", member.size))
         except ValueError:
             size = -1
         if size < 0:
-            raise Invalid("cannot copy: the archive is damaged: a size is no number", code="access.tar")
+            raise self._damaged("a size is no number")
         self._skip = _blocks(size) if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) else 0
 
     def _learn(self) -> None:
@@ -106,17 +106,24 @@ class TarCheck:
         while said:
             length, blank, _ = said.partition(b" ")
             if not blank or not length.isdigit() or not len(length) + 2 <= int(length) <= len(said):
-                raise Invalid("cannot copy: the archive is damaged: a pax header is none", code="access.tar")
+                raise self._damaged("a pax header is none")
             key, _, value = said[len(length) + 1 : int(length) - 1].partition(b"=")
+            if key.startswith(b"GNU.sparse"):  # a few bytes that become as many zeros as they like
+                raise self._unsafe(self._next.get("path", "a file"), "it is sparse")
             self._next[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
             said = said[int(length) :]
+
+    def _within(self, name: str) -> None:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\0" in name or not name:
+            raise self._unsafe(name, "it would lie outside")
+
+    def _unsafe(self, name: str, why: str) -> Refused:
+        return Refused(f"cannot {self._verb} {name[:200]!r}: {why}", code="access.unsafe")
+
+    def _damaged(self, why: str) -> Invalid:
+        return Invalid(f"cannot {self._verb}: the archive is damaged: {why}", code="access.tar")
 
 
 def _blocks(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
-
-
-def _within(name: str) -> None:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name or not name:
-        raise Refused(f"cannot copy {name[:200]!r}: it would lie outside", code="access.unsafe")

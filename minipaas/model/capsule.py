@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from minipaas.model.difference import ImageDiff, PackageDiff, SettingDiff
+
 
 class Cause(StrEnum):
     """What ended an instance."""
@@ -120,6 +122,55 @@ class Asked(Struct, frozen=True, kw_only=True):
     result: str
 
 
+class Machine(Struct, frozen=True, kw_only=True):
+    """What a box runs on, as far as it seldom changes."""
+
+    minipaas: str
+    podman: str
+    runtime: str
+    """Podman's: `crun`, `runc`."""
+    kernel: str
+    boot: str
+    """The kernel's id of this boot."""
+    memory: int
+    disk: int
+    """Of the disk with minipaas's data."""
+
+
+class MachineChange(Struct, frozen=True, kw_only=True):
+    """One fact of the machine that is not what it was."""
+
+    what: str
+    """`kernel`, `podman`, …; `boot`: it was started anew, and there is nothing more to say."""
+    before: str
+    after: str
+
+
+class Since(Struct, frozen=True, kw_only=True):
+    """What is different from when the app served well before: between the last other release that has proved itself
+    and the one that failed, and of the machine since the latter came to this box."""
+
+    release: str
+    """Digest of the one that served well; empty: no other release has proved itself here."""
+    version: str
+    proved: float
+    """When it first did."""
+    well: bool
+    """The release that failed has proved itself too, before it failed."""
+    sentence: str
+    """What is different between the two, in a few words."""
+    images: tuple[ImageDiff, ...] = ()
+    settings: tuple[SettingDiff, ...] = ()
+    packages: tuple[PackageDiff, ...] = ()
+    left_out: int = 0
+    """Settings and packages beyond those above."""
+    unknown: str = ""
+    """Why not all of it could be compared."""
+    came: float
+    """When the release that failed came to this box."""
+    machine: tuple[MachineChange, ...] = ()
+
+
 class Capsule(Struct, frozen=True, kw_only=True):
     """One scene. Its log lines and its files lie beside it."""
 
@@ -138,6 +189,8 @@ class Capsule(Struct, frozen=True, kw_only=True):
     version: str
     image: str
     """Digest of the image's manifest."""
+    image_id: str = ""
+    """Digest of its config, by which Podman knows it; empty: not known."""
     cause: Cause
     exit_code: int | None
     signal: str
@@ -157,6 +210,11 @@ class Capsule(Struct, frozen=True, kw_only=True):
     """Without what looks like a secret."""
     volumes: dict[str, str]
     """Mount point, by name."""
+    user: str | None = None
+    workdir: str | None = None
+    memory: int | None = None
+    """Its limit."""
+    pids: int | None = None
     last_words: tuple[str, ...]
     """The end of its log; more of it lies beside."""
     log_lines: int
@@ -172,6 +230,8 @@ class Capsule(Struct, frozen=True, kw_only=True):
     figures: Figures | None
     host: HostState | None
     audit: tuple[Asked, ...]
+    since: Since | None = None
+    """None: not known."""
     missing: tuple[str, ...] = ()
     """What could not be had, and why."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +14,6 @@ from minipaas.model.config import is_loopback
 from minipaas.model.errors import Invalid, Missing
 from minipaas.model.metrics import Summary, Window
 from minipaas.model.release import Release
-from minipaas.plan.difference import Comparison
 from minipaas.registry.registry import Registry
 from minipaas.surface.access import Caller
 from minipaas.surface.limits import Limits
@@ -110,10 +108,6 @@ class Context:
         """Event streams open now."""
         self.sockets: dict[web.WebSocketResponse, bool] = {}
         """WebSockets open now, and whether they end by themselves when the surface closes."""
-        self.comparisons: dict[tuple[str, bool, str, bool], Comparison] = {}
-        """Of two releases, by digest, and whether each was retired then."""
-        self.comparing = asyncio.Lock()
-        """One comparison is made at a time."""
         self._names: dict[str, Release] = {}
 
     @property

@@ -126,11 +126,17 @@ class Box:
             response = wire.getresponse()
             return self._checked(response)
 
-    def download(self, path: str, out: BinaryIO, progress: Callable[[int, int], None] | None = None) -> int:
+    def download(
+        self,
+        path: str,
+        out: BinaryIO,
+        progress: Callable[[int, int], None] | None = None,
+        query: dict[str, Any] | None = None,
+    ) -> int:
         """GET a file of any size into `out`; its size. `progress` hears the bytes so far, and how many there are.
         Raises what the box said, Unreachable also when the file is not whole."""
         with self._connection(self.limits.stall) as wire:
-            wire.request("GET", _target(path, None), headers=self.headers)
+            wire.request("GET", _target(path, query), headers=self.headers)
             response = wire.getresponse()
             if response.status != 200:
                 self._checked(response)

@@ -80,8 +80,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Rows of the overview that are kept as they were rendered."""
     pages: int = 64
     """Open pages of which is remembered what they show, so that news bring them only what differs."""
-    comparisons: int = 32
-    """Comparisons of two releases that are remembered."""
     packages: int = 1000
     """Most packages listed in one comparison."""
     blob_chunk: int = 1024 * 1024

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from minipaas.certs.keeper import Keeper
+from minipaas.control.comparisons import Comparisons
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.reopen import Reopening
 from minipaas.engine.info import EngineInfo
@@ -51,6 +52,8 @@ class ControlPort(Protocol):
     def registry(self) -> Registry: ...
     @property
     def blobs(self) -> BlobStore: ...
+    @property
+    def comparisons(self) -> Comparisons: ...
     @property
     def ingress(self) -> IngressPort: ...
     @property

@@ -35,6 +35,10 @@ class Crash(Struct, frozen=True, kw_only=True):
 
     group: CrashGroup
     capsule: Capsule
+    scene_size: int = 0
+    """About so many bytes is the exported file without the image."""
+    image_size: int | None = None
+    """So many more with it; None: the image is not on this box any more."""
 
 
 class CrashRemoved(Struct, frozen=True, kw_only=True):

@@ -11,13 +11,13 @@ from typing import Any
 
 from minipaas.model.errors import MinipaasError
 from minipaas.process import end_by_itself
+from minipaas.race import race
 from minipaas.takeover import limits
 from minipaas.takeover.channel import Beat, Channel, Confirmed, Drain, Drained, Failed, Go, Here, Ready, Routes
 from minipaas.takeover.contracts import Heart
 from minipaas.takeover.gifts import Giver
 from minipaas.takeover.inheritance import Role
 from minipaas.takeover.life import Life, first
-from minipaas.takeover.race import race
 
 log = logging.getLogger("minipaas")
 

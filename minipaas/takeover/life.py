@@ -25,6 +25,7 @@ from minipaas.author.version import own_version
 from minipaas.ingress.ingress import Ingress
 from minipaas.model.config import UpgradeConfig
 from minipaas.model.errors import Conflict, MinipaasError
+from minipaas.race import race
 from minipaas.takeover import limits
 from minipaas.takeover.becoming import Becomes
 from minipaas.takeover.channel import Channel, Go, Here
@@ -32,7 +33,6 @@ from minipaas.takeover.contracts import Heart, OpenHeart, Wish
 from minipaas.takeover.inheritance import Inheritance, Role
 from minipaas.takeover.listeners import Listeners
 from minipaas.takeover.notify import notify, watch, watchdog_interval
-from minipaas.takeover.race import race
 
 HANDING = "minipaas is handing this box over to another process of itself"
 

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from minipaas.model.errors import MinipaasError
+from minipaas.race import race
 from minipaas.takeover import limits
 from minipaas.takeover.becoming import Becomes, after
 from minipaas.takeover.channel import Channel, Confirmed, Drain, Drained, Failed, Go, Here, Message, Ready, Routes
@@ -19,7 +20,6 @@ from minipaas.takeover.heir import Heir
 from minipaas.takeover.inheritance import Role
 from minipaas.takeover.life import Life, first
 from minipaas.takeover.notify import notify, reloading
-from minipaas.takeover.race import race
 
 log = logging.getLogger("minipaas")
 

@@ -9,9 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
+from msgspec.structs import replace
 
+from minipaas.bundle import oci
 from minipaas.bundle.keys import SigningKey
-from minipaas.control.exported import box_key, export, read
+from minipaas.control.exported import CONFIG, IMAGE, box_key, layer_name, opened, public_key, read
+from minipaas.control.exporting import Export
+from minipaas.control.image_parts import archive
 from minipaas.forensics.shelf import CAPSULE, FILES, LOG
 from minipaas.model.errors import Invalid, Missing, Refused
 from minipaas.model.typed import to_json
@@ -27,10 +32,15 @@ def file(tmp_path: Path) -> Path:
     for name, data in ((CAPSULE, to_json(capsule(1))), (LOG, b"its log\n"), (FILES, b"compressed")):
         parts[name] = tmp_path / name
         parts[name].write_bytes(data)
-    out = tmp_path / "one.crash"
-    with out.open("wb") as target:
-        export(capsule(1), parts, box_key(tmp_path), target)
-    return out
+    return written(tmp_path / "one.crash", parts, {}, tmp_path)
+
+
+def written(to: Path, parts: dict[str, Path], image: dict[str, Path | bytes], data: Path) -> Path:
+    """Signed with the key of a box with this data directory."""
+    with Export.opened(capsule(1), parts, image, box_key(data)) as export:
+        to.write_bytes(b"".join(export.pieces()))
+        assert to.stat().st_size == export.size
+    return to
 
 
 def changed(file: Path, change: Change) -> Path:
@@ -62,6 +72,64 @@ def test_strangers_tools_open_it(file: Path) -> None:
 def test_another_box_is_not_believed(file: Path) -> None:
     with pytest.raises(Refused, match="not by the one that you believe"):
         read(file, SigningKey.generate().public)
+
+
+def with_image(tmp_path: Path, image_id: str = "") -> Path:
+    """An exported scene with an image of one layer."""
+    layer = oci.descriptor(oci.LAYER, b"a layer")
+    config = to_json({"architecture": "arm64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer.digest]}})
+    image: dict[str, Path | bytes] = {
+        IMAGE: oci.encode(oci.image_manifest(config, (layer,))),
+        CONFIG: config,
+        layer_name(layer.digest): zstandard.ZstdCompressor().compress(b"a layer"),
+    }
+    told = replace(capsule(1), image_id=image_id or oci.digest_of(config))
+    parts = {name: tmp_path / name for name in (CAPSULE, LOG)}
+    parts[CAPSULE].write_bytes(to_json(told))
+    parts[LOG].write_bytes(b"")
+    return written(tmp_path / "whole.crash", parts, image, tmp_path)
+
+
+def test_the_image_is_in_it(tmp_path: Path) -> None:
+    with opened(with_image(tmp_path)) as found:
+        assert found.exported.has_image
+        assert found.files() is None
+        image = found.image()
+        assert image is not None
+        assert (image.platform, image.size) == ("linux/arm64", len(b"a layer"))
+        assert b"a layer" in b"".join(archive(image, "localhost/x:1"))
+
+
+def test_an_image_that_the_instance_did_not_run_is_none(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="does not hold the image that the instance ran"):
+        read(with_image(tmp_path, "sha256:" + "0" * 64))
+
+
+def test_nothing_can_hide_in_the_tar(file: Path) -> None:
+    whole = file.read_bytes()
+    link = tarfile.TarInfo("../../etc/passwd")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/shadow"
+    long = tarfile.TarInfo("log.txt")
+    long.pax_headers = {"comment": "x" * 100_000}
+    device = tarfile.TarInfo("capsule.json")
+    device.type = tarfile.CHRTYPE
+    for head in (link.tobuf(), long.tobuf(tarfile.PAX_FORMAT), device.tobuf(), b"\1" * 512):
+        file.write_bytes(head + whole)
+        with pytest.raises(Invalid, match="it is not a file of"):
+            read(file)
+    for data in (whole + b"more", whole + bytes(1 << 20), whole[:-600], whole + whole):
+        file.write_bytes(data)
+        with pytest.raises(Invalid, match="it is not a file of"):
+            read(file)
+
+
+def test_the_key_is_shown_when_it_is_there(tmp_path: Path) -> None:
+    with pytest.raises(Missing) as caught:
+        public_key(tmp_path)
+    assert caught.value.code == "crash.no_key"
+    assert list(tmp_path.iterdir()) == []
+    made = box_key(tmp_path)
+    assert public_key(tmp_path) == made.public
 
 
 def other_key(members: dict[str, bytes]) -> None:

@@ -34,6 +34,13 @@ def members(path: Path) -> dict[str, bytes]:
         return {one.name: tar.extractfile(one).read() for one in tar if one.isreg()}  # type: ignore[union-attr]
 
 
+def in_pieces(log: Path, *lines: tuple[str, str, str]) -> None:
+    """Stream, tag and text, as conmon writes what comes in pieces, and what has no end."""
+    with log.open("ab") as file:
+        for words in lines:
+            file.write(f"2026-11-24T11:40:58.123456789+00:00 {' '.join(words)}\n".encode())
+
+
 async def deployed(box: RunningBox, **more: object) -> str:
     await box.trust()
     await box.deploy(toml(**more))  # type: ignore[arg-type]
@@ -133,6 +140,62 @@ async def test_none_is_counted_twice_over_a_restart(fake: FakePodman, tmp_path: 
         fake.crash(name)
         found, _ = await group(box, 2)
         assert (found.count, found.kept[0]) == (2, before.id)
+
+
+async def test_its_last_lines_are_those_that_the_box_keeps(fake: FakePodman, tmp_path: Path) -> None:
+    async with running_box(fake, tmp_path) as box:
+        name = await deployed(box)
+        fake.log(name, *(f"line {number}" for number in range(1500)))
+        in_pieces(
+            fake.container(name).log_file,
+            ("stdout", "P", "one long "),
+            ("stderr", "F", "meanwhile"),
+            ("stdout", "F", "line"),
+            ("stdout", "P", "no end"),
+        )
+        fake.crash(name, 3)
+        found, capsule = await group(box)
+        assert capsule.last_words[-4:] == ("line 1499", "one long line", "meanwhile", "no end")
+        assert capsule.log_lines == 1000
+        assert "line 1499\none long line\n" in box.control.shelf.file(found, capsule.id, LOG).read_text()
+        assert capsule.missing == ()
+
+
+async def test_podmans_tail_is_the_last_resort_and_said(fake: FakePodman, tmp_path: Path) -> None:
+    async with running_box(fake, tmp_path) as box:
+        name = await deployed(box)
+        fake.log(name, "the last word")
+        fake.container(name).log_file.unlink()
+        fake.crash(name, 3)
+        _, capsule = await group(box)
+        assert capsule.last_words[-1] == "the last word"
+        assert any("these lines are Podman's" in one for one in capsule.missing)
+
+
+async def test_it_says_what_changed_since_it_served_well(fake: FakePodman, tmp_path: Path) -> None:
+    async with running_box(fake, tmp_path) as box:
+        name = await deployed(box)
+        fake.crash(name, 3)
+        _, alone = await group(box)
+        assert alone.since is not None
+        assert (alone.since.release, alone.since.well) == ("", True)
+        good = box.instances()[0].release
+    machine = tmp_path / "data/machine.json"
+    machine.write_text(machine.read_text().replace("4.3.1", "4.2.0"))
+    async with running_box(fake, tmp_path) as box:
+        changed = toml(version="2.0", replicas=2).replace("env = {", 'env = { DOOR = "hunter2",')
+        await box.deploy(changed, version="2.0")
+        (name, *_) = await box.until(lambda: box.running() if len(box.running()) == 2 else [])
+        fake.log(name, "something else")
+        fake.crash(name, 4)
+        found = await box.until(lambda: [one for one in box.control.shelf.groups() if "code 4" in one.reason])
+        since = box.control.shelf.find(found[0].id)[1].since
+        assert since is not None
+        assert (since.release, since.version, since.well) == (good, "1.0", True)
+        settings = {one.key: (one.before, one.after) for one in since.settings}
+        assert settings == {"services.web.env.DOOR": (None, None), "services.web.replicas": ("1", "2")}
+        assert "hunter2" not in str(since)
+    assert {one.what for one in since.machine} <= {"podman", "boot"}
 
 
 async def test_a_scene_that_cannot_be_read_whole_says_so(fake: FakePodman, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import zstandard
 
 from minipaas.forensics import files, limits
 from minipaas.model.capsule import FileChange, Touched
-from minipaas.model.errors import EngineError
+from minipaas.model.errors import EngineError, Refused
 
 ADDED, MODIFIED, REMOVED = Touched.ADDED, Touched.MODIFIED, Touched.REMOVED
 
@@ -26,7 +26,7 @@ class Container:
         self.asked: list[str] = []
 
     @contextlib.contextmanager
-    def archive(self, container: str, path: str) -> Iterator[tarfile.TarFile]:
+    def tar(self, container: str, path: str) -> Iterator[tarfile.TarFile]:
         self.asked.append(path)
         if path not in self.archives:
             raise EngineError(f"cannot read {path}: not there", code="engine.missing")
@@ -129,3 +129,51 @@ def test_there_is_a_bound_on_members(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_container_that_is_gone_leaves_an_empty_archive(tmp_path: Path) -> None:
     done = files.collect(Container(), "c", changes(a=ADDED), tmp_path / "f")
     assert (done.members, kept(tmp_path / "f")) == (0, [])
+
+
+def packed(*members: tarfile.TarInfo, format: int = tarfile.PAX_FORMAT, more: bytes = b"") -> io.BytesIO:  # noqa: A002
+    """An archive as somebody else might write it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=format) as tar:
+        for one in members:
+            tar.addfile(one, io.BytesIO(bytes(one.size)) if one.isreg() else None)
+    return io.BytesIO(zstandard.ZstdCompressor().compress(out.getvalue() + more))
+
+
+def sparse() -> tarfile.TarInfo:
+    info = member("tmp/zeros")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 50)}
+    return info
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        packed(member("../etc/passwd")),
+        packed(member("/etc/passwd")),
+        packed(member("dev/mem", kind=tarfile.CHRTYPE)),
+        packed(member("tmp/disk", kind=tarfile.BLKTYPE)),
+        packed(member("tmp/pipe", kind=tarfile.FIFOTYPE)),
+        packed(member("tmp/own", kind=tarfile.LNKTYPE, link="../../etc/shadow")),
+        packed(member("tmp/large", size=limits.FILES), more=bytes(limits.UNPACKED)),
+        packed(sparse()),
+        io.BytesIO(b"no zstd"),
+        io.BytesIO(zstandard.ZstdCompressor().compress(b"no tar" * 200)),
+    ],
+    ids=["above", "absolute", "device", "disk", "pipe", "hard link", "bomb", "sparse", "no zstd", "no tar"],
+)
+def test_what_no_box_writes_is_not_unpacked(archive: io.BytesIO) -> None:
+    archive.seek(0)
+    with pytest.raises(Refused, match="cannot open the scene with its files") as caught:
+        for piece in files.unpacked(archive):
+            assert len(piece) < 1 << 20
+    assert caught.value.code == "crash.unsafe"
+
+
+def test_what_a_box_writes_is(tmp_path: Path) -> None:
+    container = Container(tmp=[member("tmp", kind=tarfile.DIRTYPE), member("tmp/a", 70_000)])
+    files.collect(container, "c", [], tmp_path / "files")
+    with (tmp_path / "files").open("rb") as file:
+        plain = b"".join(files.unpacked(file))
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        assert tar.getnames() == ["tmp", "tmp/a"]

@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from minipaas.certs.keeper import Keeper
+from minipaas.control.comparisons import Comparisons
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
 from minipaas.control.openings import Openings
@@ -77,6 +78,7 @@ class SmallControl:
     def __init__(self, data: Path, config: Config) -> None:
         self.registry = Registry.open(data / "registry.db")
         self.blobs = BlobStore(data, ballast=0)
+        self.comparisons = Comparisons(self.blobs.open)
         self.telemetry = Telemetry(data)
         self.shelf = Shelf(data, per_app=1 << 20, total=1 << 20)
         self.logs = Logs(data, config.logs)

@@ -8,6 +8,9 @@ import os
 import signal
 import sys
 import threading
+from typing import Protocol
+
+from msgspec import Struct
 
 from minipaas.model.errors import MinipaasError
 from minipaas.model.lease import Ending
@@ -38,11 +41,19 @@ async def _attached(box: Box, path: str, wanted: RunCommand) -> int:
         if wanted.terminal is not None:
             _greet(opened)
         with raw(0) if wanted.terminal is not None else contextlib.nullcontext():
-            ended = await _between(channel, wanted)
+            ended = await between(channel, wanted)
     return _told(ended, opened)
 
 
-async def _between(channel: Channel, wanted: RunCommand) -> Ended:
+class Far(Protocol):
+    """The other side, as `Channel` has it."""
+
+    async def send(self, message: Struct, /) -> None: ...
+    async def send_bytes(self, data: bytes, prefix: bytes = b"", /) -> None: ...
+    async def receive(self) -> object: ...
+
+
+async def between(channel: Far, wanted: RunCommand) -> Ended:
     """Both ways until the end."""
     loop = asyncio.get_running_loop()
     resized = asyncio.Event()
@@ -68,7 +79,7 @@ async def _between(channel: Channel, wanted: RunCommand) -> Ended:
         loop.remove_signal_handler(signal.SIGWINCH)
 
 
-async def _sizes(channel: Channel, resized: asyncio.Event) -> None:
+async def _sizes(channel: Far, resized: asyncio.Event) -> None:
     while True:
         await resized.wait()
         resized.clear()
@@ -76,7 +87,7 @@ async def _sizes(channel: Channel, resized: asyncio.Event) -> None:
         await channel.send(Resize(columns=columns, rows=rows))
 
 
-async def _input(channel: Channel) -> None:
+async def _input(channel: Far) -> None:
     """Standard input, read by a thread of its own: whatever it is, reading it may wait for ever."""
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[bytes] = asyncio.Queue(1)

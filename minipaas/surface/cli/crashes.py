@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from minipaas.author.files import replacing
-from minipaas.model.capsule import Alive, Capsule, FileChange, Touched
 from minipaas.model.errors import Invalid
-from minipaas.model.typed import to_json
 from minipaas.model.units import human_bytes
+from minipaas.surface.cli.bars import bar
 from minipaas.surface.cli.enter import at_terminal, conduct, visit_options
 from minipaas.surface.cli.options import box_options, sure, to_option
-from minipaas.surface.cli.show import Cell, ago, clean, on_terminal, paint, print_json, print_table, span, stamp
+from minipaas.surface.cli.scene import print_capsule
+from minipaas.surface.cli.show import Cell, ago, clean, on_terminal, print_json, print_table
 from minipaas.surface.client import Box, segment
 from minipaas.surface.wire_access import RunCommand
 from minipaas.surface.wire_crash import Crash, Crashes, CrashGroup, CrashKey, CrashRemoved
 
 ENDING = ".crash"
-_SHOWN = 12
+SHOWN = 12
 """Changed files, checks, processes and requests that are shown before `--all`."""
-_MARKS = {Touched.ADDED: "A", Touched.MODIFIED: "M", Touched.REMOVED: "D"}
 
 
 @click.command()
@@ -72,8 +68,11 @@ def show(
 ) -> None:
     """Why an instance ended, and everything that was kept about it. ID may be a file of `crash export`, on any machine:
     its signature is checked, and no box is asked."""
+    most = None if everything else SHOWN
     if id.endswith(ENDING):
-        _show_file(Path(id), key, everything, only_log, as_json)
+        from minipaas.surface.cli.crash_file import show_file
+
+        show_file(Path(id), key, most, only_log, as_json)
         return
     box = Box.at(to)
     if only_log:
@@ -84,38 +83,44 @@ def show(
         print_json(answer)
         return
     found = box.understand(answer, Crash)
-    print_capsule(found.capsule, found.group, None if everything else _SHOWN)
-
-
-def _show_file(path: Path, key: Path | None, everything: bool, only_log: bool, as_json: bool) -> None:
-    from minipaas.bundle.keys import PublicKey
-    from minipaas.control.exported import read
-
-    found = read(path, PublicKey.load(key) if key is not None else None)
-    if as_json:
-        print_json(to_json(found))
-    elif only_log:
-        print(clean(found.log), end="")
-    else:
-        print_capsule(found.capsule, None, None if everything else _SHOWN)
-        known = "that you believe" if key is not None else "that calls itself"
-        print(f"signed by the box {known} {found.key_id[:16]}")
+    print_capsule(found.capsule, found.group, most)
 
 
 @crash.command("export")
 @click.argument("id")
 @click.option("-o", "file", type=click.Path(path_type=Path, dir_okay=False), help="Default: ID.crash")
+@click.option("--with-image", is_flag=True, help="Also the image, for machines that have neither it nor the bundle.")
 @to_option
-def export(id: str, file: Path | None, to: str | None) -> None:  # noqa: A002
-    """Write a scene into one file, signed by the box. On any machine `minipaas crash show FILE` looks into it, and tar
-    takes it apart. It may hold secrets: whatever the instance has written is in it."""
+def export(id: str, file: Path | None, with_image: bool, to: str | None) -> None:  # noqa: A002
+    """Write a scene into one file, signed by the box, to look into it (crash show FILE) and to open it (crash open
+    FILE) on any machine; tar takes it apart. It may hold secrets: whatever the instance has written is in it.
+
+    Without --with-image it is small, and is opened where the image is, or with the app's bundle.
+    """
     box = Box.at(to)
     file = file or Path(f"{id}{ENDING}")
     if not file.name.endswith(ENDING):
         raise Invalid(f"cannot write {file}: its name must end in {ENDING}", code="crash.name")
-    with replacing(file) as out, download_bar() as progress:
-        size = box.download(f"/crashes/{segment(id)}/export", out, progress)
-    print(f"{file}: {human_bytes(size)}. Look into it anywhere: minipaas crash show {file}")
+    found = box.get(f"/crashes/{segment(id)}", Crash)
+    image = found.image_size
+    if on_terminal(sys.stderr):
+        size = found.scene_size + (image or 0 if with_image else 0)
+        print(f"about {human_bytes(size)}{_of_image(image, with_image)}", file=sys.stderr)
+    with replacing(file) as out, bar("receiving") as progress:
+        query = {"image": "true"} if with_image else None
+        size = box.download(f"/crashes/{segment(id)}/export", out, progress, query)
+    print(f"{file}: {human_bytes(size)}. On any machine: minipaas crash show {file}, crash open {file}")
+    if not with_image and image is not None:
+        print(
+            f"The image ({human_bytes(image)}) is not in it: open it where the image is, or with --bundle; "
+            "or export it --with-image."
+        )
+
+
+def _of_image(image: int | None, with_image: bool) -> str:
+    if image is None:
+        return ""
+    return f", {human_bytes(image)} of it the image" if with_image else ""
 
 
 @crash.command("key")
@@ -133,14 +138,36 @@ def key(to: str | None, as_json: bool) -> None:
 
 
 @crash.command("open")
-@click.argument("id")
+@click.argument("id", metavar="ID|FILE")
 @click.argument("argv", metavar="[-- COMMAND [ARG]...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--user", "-u", default="", metavar="USER", help="Run it as this user of the image.")
 @visit_options
 @to_option
-def reopen(id: str, argv: tuple[str, ...], user: str, reason: str, seconds: float | None, to: str | None) -> None:  # noqa: A002
+@click.option("--key", type=click.Path(path_type=Path), help="Of a file: believe only the box with this public key.")
+@click.option("--yes", is_flag=True, help="Of a file: open it also when nobody here knows its box.")
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="Of a file without the image: take it from this bundle."
+)
+@click.option("--env", "-e", multiple=True, metavar="NAME=VALUE", help="Of a file: a variable that was not kept.")
+@click.option("--podman", metavar="URL", default="", help="Of a file: unix:///path. Default: the usual places.")
+def reopen(
+    id: str,  # noqa: A002
+    argv: tuple[str, ...],
+    user: str,
+    reason: str,
+    seconds: float | None,
+    to: str | None,
+    key: Path | None,
+    yes: bool,
+    bundle: Path | None,
+    env: tuple[str, ...],
+    podman: str,
+) -> None:
     """Open a shell, or run COMMAND, in a container made from the scene: its image, environment and files, volumes
     read-only, and no network. It is gone at the end; the scene stays.
+
+    FILE is one of `crash export`: it is opened on this machine with its own Podman, no box is asked, and volumes are
+    not there. The key that it was signed with should be known: minipaas crash key, on the box, shows it.
 
     Exit code 125: it could not be run, or the access was ended; 126 and 127 as in a shell.
     """
@@ -150,9 +177,30 @@ def reopen(id: str, argv: tuple[str, ...], user: str, reason: str, seconds: floa
             hint=f"run a command: minipaas crash open {id} -- ls -l /tmp",
             code="cli.terminal",
         )
-    size, env = (None, ()) if argv else at_terminal(())
-    wanted = RunCommand(argv=argv, terminal=size, env=env, user=user, reason=reason, seconds=seconds)
+    size, terminal = (None, ()) if argv else at_terminal(())
+    wanted = RunCommand(argv=argv, terminal=size, env=terminal, user=user, reason=reason, seconds=seconds)
+    if id.endswith(ENDING):
+        _no_box_for({"--reason": reason, "--for": seconds, "--to": to})
+        from minipaas.surface.cli.crash_file import open_file
+
+        open_file(Path(id), wanted, key=key, believe=yes, bundle=bundle, env=env, podman=podman)
+        return
+    if key or yes or bundle or env or podman:
+        raise Invalid(
+            "cannot use --key, --yes, --bundle, --env or --podman here: they are for a file of `crash export`",
+            hint=f"minipaas crash open {id}",
+            code="crash.no_such_option",
+        )
     conduct(Box.at(to), f"/crashes/{segment(id)}/open", wanted)
+
+
+def _no_box_for(options: dict[str, object]) -> None:
+    if named := [name for name, value in options.items() if value]:
+        raise Invalid(
+            f"cannot use {named[0]} with a file: it is opened here, and no box is asked",
+            hint="leave it out",
+            code="crash.no_such_option",
+        )
 
 
 @crash.command("remove")
@@ -169,105 +217,3 @@ def remove(id: str, yes: bool, to: str | None, as_json: bool) -> None:  # noqa: 
         return
     count = box.understand(answer, CrashRemoved).capsules
     print(f"let go: {count} scene{'' if count == 1 else 's'}")
-
-
-@contextmanager
-def download_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal; nothing elsewhere."""
-    if not on_terminal() or not sys.stdout.isatty():
-        yield None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    with Progress(TextColumn("receiving"), BarColumn(), DownloadColumn(True), transient=True) as bar:
-        task = bar.add_task("receive", total=None)
-        yield lambda got, whole: bar.update(task, completed=got, total=whole)
-
-
-def print_capsule(one: Capsule, group: CrashGroup | None, most: int | None) -> None:
-    """A capsule for people; at most `most` rows of each part."""
-    print(paint(f"{one.app}/{one.service} #{one.slot}: {clean(one.reason)}", "red"))
-    ran = f"after {span(one.ran)}" if one.ran else "at once"
-    print(f"{stamp(one.at)} ({ago(one.at)}), {ran}, attempt {one.attempt}, release {one.version or one.release[:19]}")
-    if group is not None and group.count > 1:
-        print(f"the same {group.count} times since {stamp(group.first)}; kept: {', '.join(group.kept)}")
-    print(f"scene {one.id}, captured in {span(one.took)}; container {one.container[:12]}, image {one.image[:19]}")
-    _part("its last words", (clean(line) for line in one.last_words), None)
-    if one.log_lines > len(one.last_words):
-        print(paint(f"  {one.log_lines} lines: minipaas crash show {one.id} --log", "bright_black"))
-    if one.probes:
-        checks = (f"{_clock(each.at)} {'well' if each.ok else 'NOT WELL'}: {clean(each.detail)}" for each in one.probes)
-        _part("its last health checks", checks, most, newest=True)
-    if one.alive is not None:
-        _alive(one.alive, most)
-    _part("files it has changed", _changes(one.changes), most)
-    if one.changes_left_out:
-        print(f"  … and {one.changes_left_out} more")
-    if one.cores:
-        print(f"core files: {', '.join(one.cores)}")
-    _part("command", [clean(" ".join(one.command))] if one.command else [], None)
-    _part("environment", (clean(f"{name}={value}") for name, value in one.environment.items()), most)
-    _machine(one)
-    asked = (f"{_clock(row.at)} {row.actor}: {row.action} {row.subject}: {row.result}" for row in one.audit)
-    _part("asked of the box in the hour before", map(clean, asked), most)
-    _part("could not be had", map(clean, one.missing), None)
-
-
-def _alive(alive: Alive, most: int | None) -> None:
-    print(paint(f"before it was stopped ({_clock(alive.at)})", "bright_black"))
-    rows: list[list[Cell]] = [
-        [str(each.pid), each.state, str(each.threads), human_bytes(each.memory), each.wait, clean(each.command)]
-        for each in alive.processes[:most]
-    ]
-    if rows:
-        print_table(
-            ["  PID", "STATE", "THREADS", "MEMORY", "WAITS IN", "COMMAND"], ([f"  {r[0]}", *r[1:]] for r in rows)
-        )
-    stacks = [each for each in alive.processes if each.stack]
-    for each in stacks[: None if most is None else 2]:
-        print(f"  {each.pid} in the kernel: {' < '.join(each.stack)}")
-    sockets = (
-        f"{each.local} {each.state}{'' if each.state == 'LISTEN' else f' {each.peer}'}" for each in alive.sockets
-    )
-    _part("its sockets", sockets, most)
-    _part("could not be seen", alive.missing, None)
-
-
-def _machine(one: Capsule) -> None:
-    host = one.host
-    if host is not None:
-        clock = {True: "in sync", False: "NOT in sync", None: "unknown"}[host.clock_synced]
-        print(
-            f"the machine: load {host.load[0]:.1f}, memory {human_bytes(host.memory_used)} of "
-            f"{human_bytes(host.memory_total)}, disk {human_bytes(host.disk_used)} of {human_bytes(host.disk_total)}, "
-            f"clock {clock}, up {span(host.uptime)}, {host.kernel}, podman {host.podman}, minipaas {host.minipaas}"
-        )
-    if one.figures is not None:
-        memory = [value for value in (*one.figures.memory, *one.figures.peak) if value is not None]
-        cpu = [value for value in one.figures.cpu if value is not None]
-        if memory and cpu:
-            most = f"at most {human_bytes(int(max(memory)))} and {max(cpu):.2f} cores"
-            print(f"its last {span(len(one.figures.cpu) * one.figures.step)}: {most}")
-
-
-def _changes(changes: tuple[FileChange, ...]) -> Iterator[str]:
-    for each in changes:
-        yield f"{_MARKS[each.what]} {clean(each.path)}"
-
-
-def _part(title: str, lines: Iterable[str], most: int | None, *, newest: bool = False) -> None:
-    found = list(lines)
-    if not found:
-        return
-    print(paint(title, "bright_black"))
-    shown = found if most is None else found[-most:] if newest else found[:most]
-    if newest and len(shown) < len(found):
-        print(f"  … {len(found) - len(shown)} before (--all)")
-    for line in shown:
-        print(f"  {line}")
-    if not newest and len(shown) < len(found):
-        print(f"  … and {len(found) - len(shown)} more (--all)")
-
-
-def _clock(when: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(when))

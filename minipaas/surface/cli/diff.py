@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import click
 
-from minipaas.model.difference import Difference, ImageDiff, PackageDiff
+from minipaas.model.difference import Difference, ImageDiff, PackageDiff, SettingDiff
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.options import box_options
 from minipaas.surface.cli.show import Cell, clean, paint, print_json, print_table
@@ -41,33 +43,47 @@ def diff(app: str, base: str | None, release: str | None, to: str | None, as_jso
 def show(found: ReleaseDiff) -> None:
     """All of it."""
     print(f"{found.app} {found.base.version} → {found.release.version}: {clean(found.sentence)}")
-    if found.images:
-        print()
-        print_table(["", "IMAGE OF", "BEFORE", "AFTER", "SIZE", "NEW"], map(_image, found.images))
-    if found.settings:
-        print()
-        rows: list[list[Cell]] = [
-            [
-                _MARKS[one.difference],
-                one.key,
-                *(["hidden"] * 2 if one.hidden else [_said(one.before), _said(one.after)]),
-            ]
-            for one in found.settings
-        ]
-        print_table(["", "APP.TOML", "BEFORE", "AFTER"], rows)
-    if found.packages:
-        print()
-        print_table(
-            ["", "PACKAGE", "KIND", "BEFORE", "AFTER", "IN"],
-            [
-                [_MARKS[one.difference], one.name, one.ecosystem, _said(one.before), _said(one.after), _where(one)]
-                for one in found.packages
-            ],
-        )
+    show_parts(found.images, found.settings, found.packages, found.unknown)
     if found.left_out:
         print(f"and {found.left_out} more packages")
-    if found.unknown:
-        print(paint(f"not all can be compared: {clean(found.unknown)}", "yellow"))
+
+
+def show_parts(
+    images: Sequence[ImageDiff],
+    settings: Sequence[SettingDiff],
+    packages: Sequence[PackageDiff],
+    unknown: str,
+    indent: str = "",
+) -> None:
+    """The parts that differ, a table each."""
+    if images:
+        _table(["", "IMAGE OF", "BEFORE", "AFTER", "SIZE", "NEW"], map(_image, images), indent)
+    if settings:
+        _table(["", "APP.TOML", "BEFORE", "AFTER"], map(_setting, settings), indent)
+    if packages:
+        _table(["", "PACKAGE", "KIND", "BEFORE", "AFTER", "IN"], map(_package, packages), indent)
+    if unknown:
+        print(paint(f"{indent}not all can be compared: {clean(unknown)}", "yellow"))
+
+
+def _table(headers: list[str], rows: Iterable[list[Cell]], indent: str) -> None:
+    if not indent:
+        print()
+    print_table([headers[0] or indent, *headers[1:]] if indent else headers, (_indented(row, indent) for row in rows))
+
+
+def _indented(row: list[Cell], indent: str) -> list[Cell]:
+    first = row[0]
+    return [(f"{indent}{first[0]}", first[1]) if isinstance(first, tuple) else f"{indent}{first}", *row[1:]]
+
+
+def _setting(one: SettingDiff) -> list[Cell]:
+    said: list[Cell] = ["hidden", "hidden"] if one.hidden else [_said(one.before), _said(one.after)]
+    return [_MARKS[one.difference], one.key, *said]
+
+
+def _package(one: PackageDiff) -> list[Cell]:
+    return [_MARKS[one.difference], one.name, one.ecosystem, _said(one.before), _said(one.after), _where(one)]
 
 
 def _where(package: PackageDiff) -> str:

@@ -17,10 +17,10 @@ from minipaas.engine.attach import Attached, Command, Size
 from minipaas.forensics.access import SHELL, Visitor
 from minipaas.forensics.leases import OpenLease
 from minipaas.forensics.limits import WARNING
-from minipaas.forensics.race import first
 from minipaas.model.errors import EngineError, Forbidden, Invalid
 from minipaas.model.lease import Ending
 from minipaas.model.observed import Instance
+from minipaas.race import race
 from minipaas.surface import problems
 from minipaas.surface.access import Access, Policy, identify, require
 from minipaas.surface.call import Call
@@ -138,7 +138,7 @@ class _Session:
     async def run(self) -> Ended:
         """Until one of them ends. Raises EngineError when the command could not be started."""
         lease = self._lease
-        which = await first(
+        which, _ = await race(
             output=self._output(),
             lease=self._over(),
             client=self._input(),

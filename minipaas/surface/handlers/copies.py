@@ -9,11 +9,11 @@ from aiohttp import web
 
 from minipaas.engine.archive import Archive
 from minipaas.forensics.leases import OpenLease
-from minipaas.forensics.race import first
 from minipaas.forensics.tarcheck import TarCheck
 from minipaas.model.errors import Invalid, Missing, Refused
 from minipaas.model.lease import Ending
 from minipaas.model.units import human_bytes
+from minipaas.race import race
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.commands import visitor, watch
 from minipaas.surface.handlers.leases import lease_view
@@ -51,7 +51,7 @@ class _Copy:
     async def run(self, path: str, *, into: bool) -> Ended:
         """Until all is there, the lease is over, or the client is gone. Raises what Podman says against it."""
         lease = self._lease
-        which = await first(
+        which, _ = await race(
             files=self._into(path) if into else self._out_of(path),
             lease=self._over(),
             client=self._input(into),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import shutil
+import contextlib
 import time
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from minipaas.control import exported
+from minipaas.control.exporting import Export, image_of, image_size
 from minipaas.forensics.shelf import CAPSULE, FILES, LOG
 from minipaas.model.capsule import Capsule, CapsuleGroup
 from minipaas.model.errors import Missing
@@ -27,8 +26,15 @@ async def listing(call: Call) -> Crashes:
 
 async def one(call: Call) -> Crash:
     """A capsule by its id; by a group's id its latest. Raises Missing(crash.unknown)."""
-    group, capsule = await asyncio.to_thread(call.control.shelf.find, _name(call))
-    return Crash(group=_view(group), capsule=capsule)
+    shelf, blobs = call.control.shelf, call.control.blobs
+
+    def work() -> Crash:
+        group, capsule = shelf.find(_name(call))
+        parts = (shelf.file(group, capsule.id, name) for name in (CAPSULE, LOG, FILES))
+        size = sum(part.stat().st_size for part in parts if part.exists())
+        return Crash(group=_view(group), capsule=capsule, scene_size=size, image_size=image_size(capsule, blobs))
+
+    return await asyncio.to_thread(work)
 
 
 async def log(call: Call) -> web.FileResponse:
@@ -41,47 +47,50 @@ async def files(call: Call) -> web.FileResponse:
     return await _part(call, FILES, "application/zstd", "tar.zst")
 
 
-async def export(call: Call) -> web.FileResponse:
-    """All of it as one file, signed by this box."""
-    shelf, control = call.control.shelf, call.control
+async def export(call: Call) -> web.StreamResponse:
+    """All of it as one file, signed by this box. It is made as it is sent, and takes no room here."""
+    shelf, control, name = call.control.shelf, call.control, _name(call)
+    with_image = call.query["image"]
 
-    def work() -> tuple[Capsule, Path]:
-        group, capsule = shelf.find(_name(call))
-        parts = {name: shelf.file(group, capsule.id, name) for name in (CAPSULE, LOG, FILES)}
-        place = shelf.stage(f"export-{secrets.token_hex(8)}")
-        with (place / capsule.id).open("xb") as out:
-            there = {name: path for name, path in parts.items() if path.exists()}
-            exported.export(capsule, there, exported.box_key(control.data), out)
-        return capsule, place / capsule.id
+    def begin() -> tuple[Capsule, AbstractContextManager[Export]]:
+        group, capsule = shelf.find(name)
+        parts = {part: shelf.file(group, capsule.id, part) for part in (CAPSULE, LOG, FILES)}
+        there = {part: path for part, path in parts.items() if path.exists()}
+        image = image_of(capsule, control.blobs) if with_image else {}
+        return capsule, Export.opened(capsule, there, image, exported.box_key(control.data))
 
-    capsule, path = await asyncio.to_thread(work)
-    response = _Once(path, headers=_named(capsule, exported.MEDIA_TYPE, exported.ENDING.removeprefix(".")))
-    await call.registry.audit(
-        actor=call.caller.actor,
-        action="crash.export",
-        subject=f"{capsule.app}/{capsule.service} {capsule.id}",
-        origin=call.caller.origin,
-        result="ok",
-        now=time.time(),
-        app=capsule.app,
-    )
+    capsule, opening = await asyncio.to_thread(begin)
+    with contextlib.ExitStack() as stack:
+        export = await asyncio.to_thread(stack.enter_context, opening)
+        await call.registry.audit(
+            actor=call.caller.actor,
+            action="crash.export",
+            subject=f"{capsule.app}/{capsule.service} {capsule.id}",
+            origin=call.caller.origin,
+            result="ok, with its image" if with_image else "ok",
+            now=time.time(),
+            app=capsule.app,
+        )
+        ending = exported.ENDING.removeprefix(".")
+        response = web.StreamResponse(headers=_named(capsule, exported.MEDIA_TYPE, ending))
+        response.content_length = export.size
+        await response.prepare(call.request)
+        await _send(response, export, call.context.limits.blob_wait)
+        await response.write_eof()
     return response
 
 
+async def _send(response: web.StreamResponse, export: Export, patience: float) -> None:
+    pieces = export.pieces()
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        async with asyncio.timeout(patience):
+            await response.write(piece)
+
+
 async def key(call: Call) -> CrashKey:
-    """The key with which this box signs what it exports."""
-    signing = await asyncio.to_thread(exported.box_key, call.control.data)
-    return CrashKey(key_id=signing.key_id, public=signing.public.pem().decode())
-
-
-class _Once(web.FileResponse):
-    """A file that is gone when it was sent, or could not be."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        try:
-            return await super().prepare(request)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, Path(self._path).parent, ignore_errors=True)
+    """The key with which this box signs what it exports. Raises Missing(crash.no_key)."""
+    public = await asyncio.to_thread(exported.public_key, call.control.data)
+    return CrashKey(key_id=public.key_id, public=public.pem().decode())
 
 
 async def remove(call: Call) -> CrashRemoved:

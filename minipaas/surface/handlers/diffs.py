@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from msgspec.structs import replace
 
-from minipaas.control.contents import read_contents
 from minipaas.model.difference import SettingDiff
 from minipaas.model.errors import Missing
-from minipaas.plan.difference import Comparison, command, compare
+from minipaas.plan.difference import Comparison, command
 from minipaas.registry.releases import ReleaseRow
 from minipaas.surface import views
 from minipaas.surface.call import Call
@@ -26,7 +23,9 @@ async def diff_of(call: Call, app: str, name: str, base: str | None) -> ReleaseD
     """Both named by version, sequence or digest. Raises Missing, Invalid(release.ambiguous)."""
     new = await call.registry.named(app, name)
     old = await call.registry.named(app, base) if base is not None else await _before(call, new)
-    return diff_view(call, await _compared(call, old, new), views.release_row_view(old), views.release_row_view(new))
+    return diff_view(
+        call, await call.control.comparisons.of(old, new), views.release_row_view(old), views.release_row_view(new)
+    )
 
 
 async def _before(call: Call, new: ReleaseRow) -> ReleaseRow:
@@ -42,23 +41,6 @@ async def _before(call: Call, new: ReleaseRow) -> ReleaseRow:
             code="release.alone",
         )
     return found
-
-
-async def _compared(call: Call, old: ReleaseRow, new: ReleaseRow) -> Comparison:
-    """Remembered: bills of materials have megabytes. One at a time, in a thread."""
-    context, blobs = call.context, call.control.blobs
-    key = (old.release.digest, old.retired, new.release.digest, new.retired)
-
-    def work() -> Comparison:
-        before = read_contents(old.release, blobs.open, retired=old.retired)
-        return compare(before, read_contents(new.release, blobs.open, retired=new.retired))
-
-    async with context.comparing:
-        if key not in context.comparisons:
-            if len(context.comparisons) >= context.limits.comparisons:
-                del context.comparisons[next(iter(context.comparisons))]
-            context.comparisons[key] = await asyncio.to_thread(work)
-    return context.comparisons[key]
 
 
 def diff_view(call: Call, comparison: Comparison, base: ReleaseView, release: ReleaseView) -> ReleaseDiff:

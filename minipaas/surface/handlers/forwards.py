@@ -10,9 +10,9 @@ from aiohttp import web
 from minipaas.engine.attach import ERR, Attached
 from minipaas.forensics.leases import OpenLease
 from minipaas.forensics.limits import SHOWN
-from minipaas.forensics.race import first
 from minipaas.model.errors import Invalid
 from minipaas.model.lease import Ending
+from minipaas.race import race
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.commands import visitor, warn, watch
 from minipaas.surface.handlers.leases import lease_view
@@ -32,7 +32,7 @@ async def run(call: Call) -> web.WebSocketResponse:
         instance = access.instance(call.app, wanted.service, wanted.slot)
         async with access.forward(instance, wanted.ports, visitor(call, wanted)) as lease:
             await socket.send(Opened(lease=lease_view(lease.lease)))
-            which = await first(
+            which, _ = await race(
                 lease=_over(lease),
                 client=_gone(socket),
                 instance=_dead(call, instance.id),
@@ -67,7 +67,7 @@ class _Connection:
 
     async def run(self) -> Ended:
         """Until the instance closes it, the client is gone, or the lease is over."""
-        which = await first(output=self._output(), lease=_over(self._lease), client=self._input(), feed=self._feed())
+        which, _ = await race(output=self._output(), lease=_over(self._lease), client=self._input(), feed=self._feed())
         if which != "output":
             return Ended(ending=self._lease.ending or Ending.DONE, text=self._lease.result)
         code = await self._attached.exit_code()

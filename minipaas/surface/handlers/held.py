@@ -107,5 +107,5 @@ async def _compared(call: Call, serving: Release, hold: Hold) -> Comparison:
     def work() -> Comparison:
         return compare(read_contents(base, call.control.blobs.open), call.control.held.contents(hold))
 
-    async with call.context.comparing:
+    async with call.control.comparisons.turn:
         return await asyncio.to_thread(work)

@@ -14,6 +14,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from minipaas.model.logs import Found, Wanted
+from minipaas.race import race
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.logs import SECOND, logs_view, require_app, wanted_by
 from minipaas.surface.websocket import Socket
@@ -34,12 +35,7 @@ async def live(call: Call) -> web.StreamResponse:
     wanted = await wanted_by(call, {**call.query, "until": None, "before": None})
     async with Socket.open(call) as socket:
         begin = await socket.begin(FollowLogs, call.context.limits.socket_begin)
-        listening = asyncio.create_task(_until_gone(socket), name="logs reader")
-        try:
-            await _Reader(call, socket, wanted).follow(begin, listening)
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+        await race(gone=_until_gone(socket), lines=_Reader(call, socket, wanted).follow(begin))
     return socket.response
 
 
@@ -53,8 +49,8 @@ class _Reader:
         self._logs = call.control.logs
         self._version = self._logs.version(call.app)
 
-    async def follow(self, begin: FollowLogs, listening: asyncio.Task[None]) -> None:
-        """Until `listening` is over, or the box stops."""
+    async def follow(self, begin: FollowLogs) -> None:
+        """Until the box stops."""
         began = time.time() if begin.since is None else begin.since
         since = int(began * SECOND)
         if begin.ends is None:
@@ -64,30 +60,19 @@ class _Reader:
         else:
             place = Place(begin.ends, since, comes_back=True)
         with self._logs.attended():
-            while not listening.done():
+            while True:
                 self._version = self._logs.version(self._call.app)
                 before = dict(place.ends)
                 found = await self._logs.after(self._call.app, self._wanted, place, PIECE)
                 if found.lines or found.ends != before:
                     await self._tell(found, began)
-                if not found.more and not await self._news(listening):
+                if not found.more and not await self._logs.newer(self._call.app, self._version, PATIENCE):
                     return
                 await asyncio.sleep(0 if found.more else REST)
 
     async def _tell(self, found: Found, began: float) -> None:
         view = await logs_view(self._call, found)
         await self._socket.send(LogLines(lines=view.lines, ends=found.ends, since=began))
-
-    async def _news(self, listening: asyncio.Task[None]) -> bool:
-        """Wait for lines. False: the reader is gone, or the box stops."""
-        newer = self._logs.newer(self._call.app, self._version, PATIENCE)
-        waiting = asyncio.create_task(newer, name="logs news")
-        try:
-            await asyncio.wait((waiting, listening), return_when=asyncio.FIRST_COMPLETED)
-            return not listening.done() and waiting.result()
-        finally:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def _until_gone(socket: Socket) -> None:

@@ -22,6 +22,8 @@ async def crash(call: Call) -> web.Response:
         name=capsule.app,
         group=found.group,
         capsule=capsule,
+        scene_size=found.scene_size,
+        image_size=found.image_size,
         changes=capsule.changes[:CHANGES_SHOWN],
         more_changes=capsule.changes_left_out + max(0, len(capsule.changes) - CHANGES_SHOWN),
     )

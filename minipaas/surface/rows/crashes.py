@@ -51,6 +51,7 @@ ROWS: tuple[Row, ...] = (
         access=Access.ADMIN,
         handler=crashes.export,
         summary="All of a scene as one file, signed by this box.",
+        query=(Query(name="image", summary="With the image that it ran.", kind=bool, default=False),),
         response="application/vnd.minipaas.crash.v1+tar",
         errors=(404,),
     ),
@@ -61,6 +62,7 @@ ROWS: tuple[Row, ...] = (
         handler=crashes.key,
         summary="The key with which this box signs the scenes that it exports.",
         response=wire_crash.CrashKey,
+        errors=(404,),
     ),
     Row(
         method="GET",

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from minipaas.model.config import LogsConfig
 from minipaas.model.errors import MinipaasError
-from minipaas.model.logs import Found, Source, Wanted
+from minipaas.model.logs import Found, Line, Source, Wanted
 from minipaas.telemetry import limits
 from minipaas.telemetry.logs.intake import Bounds, Intake, Round
 from minipaas.telemetry.logs.reading import Place, Reading
@@ -109,6 +109,25 @@ class Logs:
     async def after(self, app: str, wanted: Wanted, place: Place, most: int) -> Found:
         """Lines behind the place that a reader has reached, as far as there are any; the place goes with them."""
         return await self._run(self._reading, lambda: self._of(app).after(wanted, place, most))
+
+    async def last(self, container: str, most: int) -> tuple[Line, ...] | None:
+        """The last lines of a container that has ended, as it wrote them: also those that its rate has cost, and one
+        without an end. None: its log is not open here (see `hold`). Raises Deadline."""
+
+        def work() -> tuple[Line, ...] | None:
+            tail = self._intake.tails.get(container)
+            if tail is None or not tail.look():
+                return None
+            if tail.replaced:
+                self._intake.round(force=True)  # to the end of the file that is gone, and on to the next
+            begins, lines = tail.last(limits.LOG_LAST)
+            if len(lines) < most and begins:
+                wanted = Wanted(instance=container)
+                stored = Reading(self._intake.directory / tail.source.app, ()).newest(wanted, most).lines
+                lines = [*(line for line in stored if line.at < begins), *lines]
+            return tuple(lines[-most:])
+
+        return await self._run(self._writing, work)
 
     def version(self, app: str) -> int:
         """Grows when there are new lines of an app."""

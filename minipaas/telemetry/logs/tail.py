@@ -178,6 +178,19 @@ class Tail:
         data = data[: cut(data)]
         return begins, list(read(data, begin, self.source)), begin + len(data), written
 
+    def last(self, most: int) -> tuple[int, list[Line]]:
+        """The lines in the last `most` bytes of the file, stored or not, also one that has no end; and where they
+        begin. After `look`."""
+        with self._lock:
+            base, file = self._position.base, self._file
+            size = os.fstat(file).st_size if file is not None else 0
+            begins = max(0, size - most)
+            data = os.pread(file, size - begins, begins) if file is not None else b""
+        if begins:
+            first = data.find(b"\n") + 1
+            begins, data = begins + first, data[first:]
+        return base + begins, list(read(data, base + begins, self.source))
+
     # -- the file
 
     def _open(self) -> bool:

@@ -1,4 +1,4 @@
-"""Wait for whichever comes first."""
+"""Several things at once, of which the first that ends, ends all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def race(**waits: Coroutine[Any, Any, Any]) -> tuple[str, Any]:
-    """The name and the result of the first to end, in the order given when several have; the others are cancelled.
-    Raises what the first raised."""
-    tasks = {name: asyncio.create_task(wait, name=f"race: {name}") for name, wait in waits.items()}
+async def race(**works: Coroutine[Any, Any, Any]) -> tuple[str, Any]:
+    """Run all until one has ended, and cancel the others. Returns the name and the result of the one that ended first,
+    in the order in which they are given where several did; raises what it raised."""
+    tasks = {name: asyncio.create_task(work, name=f"race: {name}") for name, work in works.items()}
     try:
         await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         name, task = next((name, task) for name, task in tasks.items() if task.done())

@@ -6,19 +6,20 @@ import asyncio
 
 import pytest
 
-from minipaas.forensics.race import first
+from minipaas.race import race
 
 
 async def test_the_first_ends_all() -> None:
     ended = []
 
-    async def work(name: str, seconds: float) -> None:
+    async def work(name: str, seconds: float) -> str:
         try:
             await asyncio.sleep(seconds)
+            return f"done: {name}"
         finally:
             ended.append(name)
 
-    assert await first(slow=work("slow", 60), quick=work("quick", 0.01)) == "quick"
+    assert await race(slow=work("slow", 60), quick=work("quick", 0.01)) == ("quick", "done: quick")
     assert sorted(ended) == ["quick", "slow"]
 
 
@@ -27,4 +28,4 @@ async def test_what_it_raises_is_raised() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await first(slow=asyncio.sleep(60, None), bad=fail())
+        await race(slow=asyncio.sleep(60, None), bad=fail())
