@@ -20,8 +20,8 @@ _SERIOUS = ("serious", "critical")
 
 
 NETWORK_CHANGED = r"net::ERR_NETWORK_CHANGED|htmx:(sendError|afterRequest)"
-"""Chromium gives up what is under way when an interface comes or goes, as one does with every container beside it; the
-page asks again with the next news."""
+"""Chromium gives up what is under way when an interface comes or goes, as one does with every container beside it, and
+says so in its console; the page asks again by itself (test_network.py)."""
 
 
 class Visitor:

@@ -214,6 +214,8 @@
   let seen = false;
   let timer = 0;
   let asked = 0;
+  let lost = 0;
+  const AGAIN = [200, 800, 2400];
   const load = async () => {
     clearTimeout(timer);
     if (!seen || document.hidden) return;
@@ -224,10 +226,15 @@
       const body = await answer.json();
       if (!answer.ok) throw new Error(body.error.message);
       if (mine !== asked) return;
+      lost = 0;
       for (const chart of charts) chart.show(body);
       said.hidden = true;
     } catch (error) {
       if (mine !== asked) return;
+      if (error instanceof TypeError && lost < AGAIN.length) {
+        timer = setTimeout(load, AGAIN[lost++]); // the network lost it
+        return;
+      }
       said.hidden = false;
       said.textContent = `${words.wordTrouble} ${error.message}`;
     }

@@ -81,7 +81,7 @@
   const live = (word, tone) => {
     const node = document.getElementById("live");
     if (!node) return;
-    node.hidden = false;
+    node.hidden = !word;
     node.className = `live ${tone}`;
     put(node, word);
   };
@@ -103,12 +103,37 @@
     source?.close();
     source = undefined;
   };
+
+  // Whether the box can be reached. A browser drops what is under way whenever an interface of its machine comes or
+  // goes, as one does with every container: only what lasts is said, and then also that it is over.
+  const GRACE = 1500;
+  let trouble;
+  let away = false;
+  const unreached = () => {
+    trouble ??= setTimeout(() => {
+      away = true;
+      live(words.lost, "bad");
+      announce(words.lost);
+    }, GRACE);
+  };
+  const reached = () => {
+    clearTimeout(trouble);
+    trouble = undefined;
+    const hears = source?.readyState === EventSource.OPEN;
+    if (away || hears) live(hears ? words.live : "", "good");
+    if (away) announce(words.back);
+    away = false;
+  };
   const listen = () => {
     if (source || last === undefined || document.hidden) return;
     source = new EventSource(`/api/v1/events?since=${last}`);
-    source.addEventListener("open", () => live(words.live, "good"));
+    source.addEventListener("open", () => {
+      reached();
+      if (behind) news();
+      behind = false;
+    });
     source.addEventListener("error", () => {
-      live(words.lost, "bad");
+      unreached();
       if (source.readyState !== EventSource.CLOSED) return; // it comes back by itself
       rest();
       setTimeout(listen, AGAIN);
@@ -119,9 +144,44 @@
     });
   };
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.detail.elt !== main || !document.hidden) return;
+    const { elt } = event.detail;
+    clearTimeout(losses.get(elt)?.timer);
+    if (elt !== main || !document.hidden) return;
     event.preventDefault();
     behind = true;
+  });
+
+  // What only asks is asked again by itself; what changes something is left to the reader, who is told.
+  const PAUSES = [100, 300, 900, 2700, 5000];
+  const losses = new WeakMap(); // by element: how often in a row, and the next time
+  const unsent = (elt) => {
+    const node = document.createElement("div");
+    node.className = "problem";
+    node.setAttribute("role", "alert");
+    put(node, words.unsent);
+    elt.querySelector(":scope > .problem")?.remove();
+    elt.prepend(node);
+  };
+  const lost = ({ detail: { elt, requestConfig } }) => {
+    unreached();
+    if (requestConfig.verb !== "get") return unsent(elt);
+    const times = losses.get(elt)?.times || 0;
+    if (times === PAUSES.length) {
+      losses.delete(elt);
+      behind ||= elt === main; // made up for when the news are heard again
+      return;
+    }
+    const again = () => {
+      if (elt.isConnected) window.htmx.ajax("GET", requestConfig.path, { source: elt, event: requestConfig.triggeringEvent }).catch(() => {});
+    };
+    losses.set(elt, { times: times + 1, timer: setTimeout(again, PAUSES[times]) });
+  };
+  document.addEventListener("htmx:sendError", lost);
+  document.addEventListener("htmx:timeout", lost);
+  document.addEventListener("htmx:afterRequest", ({ detail: { elt, xhr } }) => {
+    if (!xhr.status) return;
+    losses.delete(elt);
+    reached();
   });
   document.addEventListener("visibilitychange", () => {
     clearTimeout(resting);
