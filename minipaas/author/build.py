@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from minipaas.author import provenance
 from minipaas.author.archive import Image, read_archive
-from minipaas.author.files import replacing, scratch
+from minipaas.author.files import scratch
 from minipaas.author.layers import FileView
 from minipaas.author.packages import inventory, wanted
 from minipaas.author.podman import Podman
@@ -21,10 +21,11 @@ from minipaas.author.progress import Progress
 from minipaas.author.roots import RootChain, check_signers, load_roots
 from minipaas.author.sbom import ImageContent, cyclonedx
 from minipaas.author.source import Context, read_commit, read_context
+from minipaas.author.write import write
 from minipaas.bundle import oci
 from minipaas.bundle.keys import SigningKey
 from minipaas.bundle.limits import DEFAULT_LIMITS
-from minipaas.bundle.write import Contents, Layer, Written, write_bundle
+from minipaas.bundle.write import Contents, Layer
 from minipaas.bundle.write import Image as BundleImage
 from minipaas.model.errors import Invalid, Missing, Refused
 from minipaas.model.spec import MAX_APP_TOML, RESERVED, AppSpec, ServiceSpec, parse_app_toml
@@ -90,7 +91,7 @@ def build_bundle(request: Request, progress: Progress) -> Built:
             progress.begin("list packages", None)
             contents, packages = _contents(request, prepared, podman, ids, images)
             progress.done("list packages")
-            written = _write(request, contents, prepared.keys, progress)
+            written = write(request.output, contents, prepared.keys, progress)
     newest = prepared.chain.newest
     missing = newest.threshold - len(prepared.keys)
     notes = [*prepared.notes]
@@ -273,22 +274,3 @@ def _describe(spec: AppSpec, ids: Mapping[str, str], image: Image) -> ImageConte
 
 def _packed(image: Image) -> BundleImage:
     return BundleImage(image.config, tuple(Layer(layer.digest, layer.size, layer.path) for layer in image.layers))
-
-
-def _write(request: Request, contents: Contents, keys: Sequence[SigningKey], progress: Progress) -> Written:
-    progress.begin("compress", sum(layer.size for layer in _layers(contents)))
-    last = 0
-
-    def on_bytes(done: int, _: int) -> None:
-        nonlocal last
-        progress.advance(done - last)
-        last = done
-
-    with replacing(request.output) as out:
-        written = write_bundle(out, contents, keys, on_bytes)
-    progress.done("compress")
-    return written
-
-
-def _layers(contents: Contents) -> list[Layer]:
-    return list({layer.digest: layer for image in contents.images.values() for layer in image.layers}.values())
