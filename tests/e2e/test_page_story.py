@@ -6,6 +6,7 @@ answers through the ingress, the API with a token. While the app is to serve, re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,6 +203,24 @@ async def test_what_an_operator_does_in_a_browser(
     assert load.versions[0] == load.versions[-1] == "1.0.0"
     assert "1.1.0" in load.versions
 
+    # Inside.
+    [inside] = one.running().values()
+    await page.locator("#service-web").get_by_role("link", name="Open a shell").click()
+    await page.get_by_label("Reason").fill("to see for myself")
+    await page.get_by_role("button", name="Open a shell").click()
+    screen = page.locator(".xterm-rows")
+    await expect(screen).to_contain_text(re.compile("[$#]"), timeout=PATIENCE)
+    for line, shown in (
+        ("echo I am $(hostname), $(stty size)", re.compile(rf"I am {inside}, \d\d \d\d\d")),
+        ("echo wait; sleep 1000", "wait"),
+    ):
+        await page.keyboard.type(f"{line}\n")
+        await expect(screen).to_contain_text(shown)
+    await page.keyboard.press("Control+c")
+    await page.keyboard.type("echo left with $?; exit 3\n")
+    await expect(page.locator("#told")).to_have_text("It has ended with exit code 3.")
+    await expect(screen).to_contain_text("left with 130")
+
     # Somebody else's token.
     await one.visitor.open("/box")
     await page.get_by_label("Name of a new token").fill("ci")
@@ -239,7 +258,19 @@ async def test_what_an_operator_does_in_a_browser(
     await page.get_by_role("button", name="Show", exact=True).click()
     did = await rows.locator("td:nth-child(3)").all_inner_texts()
     deploy = ["deploy", "hold"]
-    told = ["remove", "token.revoke", "token.add", "rollback", "restart", "scale", "scale", *deploy * 2, "trust.add"]
+    shell = ["access.shell.end", "access.shell"]
+    told = [
+        "remove",
+        "token.revoke",
+        "token.add",
+        *shell,
+        "rollback",
+        "restart",
+        "scale",
+        "scale",
+        *deploy * 2,
+        "trust.add",
+    ]
     assert did == [*told, "page.sign_in"]
     await page.get_by_label("Did").select_option("scale")
     await page.get_by_role("button", name="Show", exact=True).click()

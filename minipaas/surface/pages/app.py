@@ -8,6 +8,7 @@ from aiohttp import web
 from markupsafe import Markup
 from msgspec import Struct
 
+from minipaas.forensics.target import choose
 from minipaas.model.errors import Missing
 from minipaas.model.metrics import AppSummary, Window
 from minipaas.surface import spark, views
@@ -75,6 +76,7 @@ async def app(call: Call) -> web.Response:
         told=told,
         strip=day(words, past) if past else "",
         figures=figures(words, past) if past else (),
+        doors=_doors(call, name),
         use=_use(told) if told else {},
         changes=_active_first(changes),
         releases=releases[:RELEASES_SHOWN],
@@ -87,6 +89,13 @@ async def app(call: Call) -> web.Response:
         leases=[lease for lease in call.control.access.leases.open_now if lease.app == name] if sees else (),
         every=60,
     )
+
+
+def _doors(call: Call, app: str) -> frozenset[str]:
+    """The ids of the instances into which `SERVICE/N` leads: not of those that stand by for their successors."""
+    observed = call.control.observed
+    running = {(one.service, one.slot) for one in observed.of(app) if one.running}
+    return frozenset(choose(observed, app, service, slot).id for service, slot in running)
 
 
 def _answers(call: Call, app: str) -> tuple[Answers, ...]:
