@@ -94,7 +94,7 @@ EXPLAINED: dict[str, list[Why]] = {
         Why(STATUS, NGINX, "nginx has a largest body (413); here it is passed on as it comes", "9110 8.6")
     ],
     "length: more than comes": [
-        Why(STATUS, HAPROXY, "HAProxy waits for the body before it says what is wrong", "9110 15.5.9")
+        Why(STATUS, BOTH, "they wait for the body before they say what is wrong, or pass it on", "9110 15.5.9")
     ],
     "length: less than comes": [
         Why(STRICTER, HAPROXY, "the rest is no request: its method has small letters", "9112 3.1")

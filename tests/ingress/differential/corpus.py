@@ -446,6 +446,7 @@ WHOLE: dict[str, list[bytes]] = {
         LINE + b"\r\n" + HOST + b"\r\n\r\n" + LINE + b"\r\n" + HOST + b"\r\n" + HOST + b"\r\n\r\n",
         LINE + b"\r\n" + HOST + b"\r\n\r\nnonsense\r\n\r\n",
     ],
+    "length: more than comes": [POST + b"\r\nHost: [::1\r\nContent-Length: 1000\r\n\r\nhello"],
     "length: with GET": [
         LINE + b"\r\n" + HOST + b"\r\nContent-Length: 5\r\n\r\nhello",
         LINE + b"\r\n" + HOST + b"\r\n" + CODED + b"\r\n\r\n" + CHUNKS,
@@ -519,7 +520,8 @@ def _mixed(draw: st.DrawFn) -> tuple[frozenset[str], bytes]:
 
 
 def generated(count: int) -> list[Case]:
-    """`count` mixtures, the same ones each time with the same hypothesis."""
+    """`count` mixtures, the same ones each time with the same hypothesis and the same sources, from which it takes
+    constants."""
     found: dict[bytes, Case] = {}
 
     @settings(

@@ -11,6 +11,11 @@ from typing import NamedTuple
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://[^/?]*")
 
 
+def _origin_form(target: bytes) -> bytes:
+    path = _ABSOLUTE.sub(b"", target, count=1)
+    return b"/" + path if path[:1] in (b"", b"?") else path
+
+
 class Seen(NamedTuple):
     """A whole request, its body without its coding."""
 
@@ -77,7 +82,7 @@ class Recorder:
             if version != b"HTTP/1.1":
                 self.unclear.append(head)
             body = await self._body(reader, head)
-            self.seen.append(Seen(method, _ABSOLUTE.sub(b"", target, count=1) or b"/", body))
+            self.seen.append(Seen(method, _origin_form(target), body))
         finally:
             self._busy -= 1
             if not self._busy:
