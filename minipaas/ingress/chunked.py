@@ -25,8 +25,8 @@ class ChunkedBody:
     """Feed it what arrives. `done`: the end was seen, and `rest` is what came after it. `broken`: not chunked coding.
 
     With `decode` it hands out the content alone (for HTTP/1.0 clients), else the chunks as they came. More content than
-    `most` bytes makes it `broken` and `large`, before a byte of the chunk that is too much has gone on; more trailers
-    than there may be make it `broken` and `lengthy`. Trailers in `named` stay here: Connection has named them.
+    `most` bytes makes it `broken` and `large`, before a byte of the chunk that is too much has gone on. Trailers in
+    `named` stay here: Connection has named them.
     """
 
     __slots__ = (
@@ -41,7 +41,6 @@ class ChunkedBody:
         "broken",
         "done",
         "large",
-        "lengthy",
         "rest",
     )
 
@@ -59,13 +58,15 @@ class ChunkedBody:
         self.done = False
         self.broken = False
         self.large = False
-        self.lengthy = False
         self.rest = b""
 
     @property
     def fault(self) -> Fault:
         """What is to be said of a request that is broken."""
-        return pages.LARGE_BODY if self.large else pages.LONG_TRAILERS if self.lengthy else pages.BAD_BODY
+        if self.large:
+            return pages.LARGE_BODY
+        long = self._trailers + len(self._held) > TRAILERS or len(self._kept) > TRAILER_FIELDS
+        return pages.LONG_TRAILERS if long and self._stage == _TRAILERS else pages.BAD_BODY
 
     def feed(self, data: bytes) -> bytes:
         """The part of the body that may be handed on now, possibly nothing."""
@@ -87,14 +88,18 @@ class ChunkedBody:
                 if self._left:
                     break
                 self._stage = _DATA_END
-            most = CHUNK_LINE if self._stage != _TRAILERS else TRAILERS + 2 - self._trailers
-            end = at if self._stage == _DATA_END else data.find(b"\r\n", at, at + most)
+            end = at if self._stage == _DATA_END else data.find(b"\r\n", at, at + CHUNK_LINE)
             if end < 0 or size - end < 2:
-                # A line that is not complete yet: kept back, so that only whole and valid lines go on.
-                self.broken = size - at >= most
-                self.lengthy = self.broken and self._stage == _TRAILERS
-                self._held = data[at:]
-                break
+                most = CHUNK_LINE
+                if self._stage == _TRAILERS:
+                    # A signature may well be longer than what is said of a chunk.
+                    most = TRAILERS + 2 - self._trailers
+                    end = data.find(b"\r\n", at, at + most)
+                if end < 0 or size - end < 2:
+                    # A line that is not complete yet: kept back, so that only whole and valid lines go on.
+                    self.broken = size - at >= most
+                    self._held = data[at:]
+                    break
             if not self._line(data, at, end):
                 self.broken = True
                 break
@@ -134,7 +139,6 @@ class ChunkedBody:
             return True
         if _TRAILER.fullmatch(data, at, end) is None:
             return False
-        self.lengthy = self._trailers > TRAILERS or len(self._kept) == TRAILER_FIELDS
         passes = trailers.may_pass(data[at : data.index(b":", at)], self._named)
         self._kept += (data[at : end + 2] if passes else b"",)
-        return not self.lengthy
+        return self._trailers <= TRAILERS and len(self._kept) <= TRAILER_FIELDS
