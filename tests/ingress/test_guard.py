@@ -118,8 +118,7 @@ async def test_one_more_than_an_instance_may_have_waits_its_turn(quick: Town) ->
     (gate,) = await gates(quick)
     quick.route("*", gate, max_in_flight=2, queue=10, queue_timeout=30.0)
     asked = [asyncio.create_task(ask(quick)) for _ in range(6)]
-    await until(lambda: waiting(quick) == 4)
-    assert gate.at_once == 2
+    await until(lambda: (waiting(quick), gate.at_once) == (4, 2))
     gate.open_gate.set()
     assert {status(answer) for answer in await asyncio.gather(*asked)} == {200}
     assert gate.most == 2
