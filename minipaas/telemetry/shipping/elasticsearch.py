@@ -89,7 +89,7 @@ class Elasticsearch:
             raise NotSent("it answers with something that is no answer to _bulk; is that address right?") from None
         if not bulk.errors:
             return Answer()
-        if len(bulk.items) != len(lines):
+        if len(bulk.items) != len(lines) or not all(bulk.items):
             raise NotSent(f"it answers for {len(bulk.items)} of {len(lines)} lines")
         again: list[Line] = []
         refused, why, again_why = 0, "", ""

@@ -76,11 +76,9 @@ def authorization_of(path: str) -> str:
 
 def words_of(error: BaseException) -> str:
     """Why a connection could not be made, or broke."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, ssl.SSLCertVerificationError):
-            return _certificate(found)
-        found = getattr(found, "certificate_error", None) or found.__cause__ or getattr(found, "os_error", None)
+    found = getattr(error, "certificate_error", error)  # aiohttp's own is of that class too, and says less
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return _certificate(found)
     if isinstance(error, TimeoutError):
         return "it does not answer in time"
     inner = getattr(error, "os_error", None) or error

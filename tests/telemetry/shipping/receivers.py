@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gzip
 import json
 import ssl
 from collections import Counter
@@ -161,8 +159,11 @@ class Otlp(Receiver):
         from google.protobuf import json_format
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-        assert request.content_type == "application/json"
-        said = json_format.Parse(body, ExportLogsServiceRequest())
+        if request.content_type == "application/json":
+            said = json_format.Parse(body, ExportLogsServiceRequest())
+        else:
+            assert request.content_type == "application/x-protobuf"
+            said = ExportLogsServiceRequest.FromString(body)
         for resource in said.resource_logs:
             attributes = {one.key: one.value.string_value for one in resource.resource.attributes}
             for scope in resource.scope_logs:
@@ -203,10 +204,3 @@ def breaks_off(receiver: Receiver) -> Misbehave:
         return web.Response()
 
     return breaking
-
-
-def unzip(body: bytes) -> bytes:
-    """What is inside, if it is packed."""
-    with contextlib.suppress(OSError):
-        return gzip.decompress(body)
-    return body
