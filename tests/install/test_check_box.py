@@ -140,3 +140,17 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     told = check_box.configuration(facts(tmp_path, config_error="cannot read it: x"))
     assert told is not None
     assert told.level is Level.BAD
+
+
+@pytest.mark.parametrize(
+    ("count", "troubles", "level", "says"),
+    [
+        (0, (), None, ""),
+        (2, (), Level.OK, "logs go to 2 destinations"),
+        (2, ("far: nobody listens there",), Level.WARN, "far: nobody listens there"),
+    ],
+)
+def test_shipping(tmp_path: Path, count: int, troubles: tuple[str, ...], level: Level | None, says: str) -> None:
+    told = check_box.shipping(facts(tmp_path, box=box(shipping=count, shipping_troubles=troubles)))
+    assert (told and told.level) == level
+    assert told is None or says in told.says
