@@ -43,6 +43,7 @@ class ShippingPort(Protocol):
     """Where logs are sent."""
 
     async def states(self) -> tuple[ShipState, ...]: ...
+    def losing(self) -> tuple[str, ...]: ...
 
 
 class ControlPort(Protocol):

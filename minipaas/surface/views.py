@@ -22,7 +22,7 @@ from minipaas.registry.journal import JournalRow
 from minipaas.registry.releases import ReleaseRow
 from minipaas.surface import status
 from minipaas.surface.call import Call
-from minipaas.surface.i18n import EN, Message, message
+from minipaas.surface.i18n import EN, Message, Names, message
 from minipaas.surface.wire import (
     Apps,
     AppState,
@@ -94,6 +94,8 @@ def trouble(call: Call) -> tuple[Message, ...]:
     if back is not None:
         key = f"box.returned_{back.kind}"
         found.append(message(key, version=back.to_version or "?", serves=back.serves, why=back.reason))
+    if call.control.shipping is not None and (names := call.control.shipping.losing()):
+        found.append(message("box.lost", names=Names(names)))
     return tuple(found)
 
 

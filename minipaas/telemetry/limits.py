@@ -138,5 +138,7 @@ SHIP_SECRET: Final = 16 * 1024
 """Of a file of credentials."""
 SHIP_CHEW: Final = 256
 """Lines that are worked on in one go, before the event loop gets its turn."""
+SHIP_LOSING: Final = 86_400.0
+"""So long the box says of itself that lines were lost."""
 SHIP_WHY: Final = 300
 """Characters of what a destination says that are told."""

@@ -55,6 +55,9 @@ class Two:
     async def states(self) -> tuple[ShipState, ...]:
         return WELL, ILL
 
+    def losing(self) -> tuple[str, ...]:
+        return ("far",)
+
 
 async def test_the_api_tells_who_may_read_logs(box: SmallBox) -> None:
     box.control.shipping = Two()
@@ -86,6 +89,17 @@ async def test_the_page(box: SmallBox) -> None:
     assert "7 lines made way before they were sent" in page
     async with await box.remote() as session, session.get("/box") as answer:
         assert "search.lan" not in await answer.text()
+
+
+async def test_a_loss_is_said_of_the_box(box: SmallBox) -> None:
+    box.control.shipping = Two()
+    async with box.local() as session:
+        async with session.get("/api/v1/apps") as answer:
+            told = await answer.json()
+        async with session.get("/") as answer:
+            assert "Log lines made way before they were sent to far." in await answer.text()
+    assert not told["well"]
+    assert told["sentence"].endswith("Log lines made way before they were sent to far.")
 
 
 async def test_metrics(box: SmallBox) -> None:

@@ -8,6 +8,7 @@ count at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import ssl
 import time
@@ -50,24 +51,22 @@ class Http:
 
     async def send(self, body: bytes, lines: Sequence[Line]) -> Answer:
         """One request. Raises NotSent."""
-        session = self._session
         try:
-            if session is None:
-                session = self._session = await self._open()
             async with asyncio.timeout(limits.SHIP_ANSWER + self._patience(len(body))):
-                headers = await asyncio.to_thread(self._headers, len(body))
-                async with session.post(
-                    self._url, data=_pieces(body), headers=headers, allow_redirects=False
-                ) as answer:
-                    content = await _read(answer)
-                    return self._judge(answer, content, lines)
-        except NotSent as failure:
-            if session is None or "certificate" in failure.why:
-                await self.close()
-            raise
+                if self._session is not None:
+                    with contextlib.suppress(aiohttp.ServerDisconnectedError, ConnectionError):
+                        return await self._post(self._session, body, lines)
+                    await self.close()  # nobody had used it for a while, and the other side has closed it
+                self._session = await self._open()
+                return await self._post(self._session, body, lines)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             await self.close()
             raise NotSent(words_of(error)) from None
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes, lines: Sequence[Line]) -> Answer:
+        headers = await asyncio.to_thread(self._headers, len(body))
+        async with session.post(self._url, data=_pieces(body), headers=headers, allow_redirects=False) as answer:
+            return self._judge(answer, await _read(answer), lines)
 
     async def stands(self) -> bool:
         """What was answered is safe, whatever becomes of the connection."""
@@ -88,7 +87,7 @@ class Http:
         if self._config.where.scheme == "https":
             context = await asyncio.to_thread(context_of, self._config)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=1, keepalive_timeout=90),
+            connector=aiohttp.TCPConnector(ssl=context, limit=1, keepalive_timeout=15),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=limits.SHIP_CONNECT, connect=2 * limits.SHIP_CONNECT
             ),

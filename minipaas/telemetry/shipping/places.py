@@ -53,7 +53,10 @@ class Places:
         try:
             db = self._open()
             return self._load(db, names)
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+            if isinstance(error, sqlite3.OperationalError):  # the disk
+                self.close()
+                raise
             log.warning(
                 "cannot use %s: %s; it is set aside, and all lines that are kept are sent again", self.path, error
             )

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,14 +65,17 @@ class Shipping:
     async def run(self) -> None:
         """Send until cancelled, or closed."""
         try:
-            self._shippers = await self._work(self._load)
+            self._shippers = await self._loaded()
             self._logs.intake.dropping = self._dropping
             async with asyncio.TaskGroup() as group:
                 for one in self._shippers:
                     group.create_task(one.run(), name=f"ship to {one.config.name}")
         finally:
             for one in self._shippers:
-                await one.end()
+                try:
+                    await one.end()
+                except Exception:
+                    log.exception("ending to send logs to %s", one.config.name)
             self._logs.intake.dropping = lambda path: None
             self._thread.submit(self._places.close)
             self._thread.shutdown(wait=False)
@@ -84,9 +88,26 @@ class Shipping:
             async with asyncio.timeout(limits.SHIP_CLOSE):
                 await self._ended.wait()
 
+    def losing(self) -> tuple[str, ...]:
+        """Destinations for which lines were lost within `limits.SHIP_LOSING`."""
+        since = time.time() - limits.SHIP_LOSING
+        return tuple(one.config.name for one in self._shippers if (one.cursor.counts.lost_at or 0) > since)
+
     async def states(self) -> tuple[ShipState, ...]:
         """Of all destinations, in the order of the configuration."""
         return tuple([await one.state() for one in self._shippers]) if not self._ended.is_set() else ()
+
+    async def _loaded(self) -> list[Shipper]:
+        """Whatever is wrong with the disk: the box goes on, and this is tried again."""
+        while not self._stopping.is_set():
+            try:
+                return await self._work(self._load)
+            except Exception as error:
+                log.warning("cannot send logs anywhere yet: %s", error, exc_info=not isinstance(error, OSError))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.SHIP_LONGEST_PAUSE):
+                    await self._stopping.wait()
+        return []
 
     def _load(self) -> list[Shipper]:
         names = [one.name for one in self._destinations]

@@ -16,7 +16,7 @@ from minipaas.telemetry.shipping.shipping import Shipping
 from tests.telemetry.logs.conmon import Conmon, source
 
 PATIENCE = 30.0
-PAUSE = 0.02
+PAUSE = 0.005
 
 
 def config(kind: Kind, url: str, **more: object) -> ShipConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -160,6 +161,15 @@ async def test_busy_items_are_sent_again_and_bad_ones_are_not(tmp_path: Path, el
     assert "document_parsing_exception" in state.refused_why
 
 
+async def test_nothing_of_it_is_imported_without_a_destination() -> None:
+    ask = (
+        "import minipaas.app, sys; print([one for one in sys.modules if one.startswith('minipaas.telemetry.shipping')])"
+    )
+    done = await asyncio.create_subprocess_exec(sys.executable, "-c", ask, stdout=asyncio.subprocess.PIPE)
+    out, _ = await done.communicate()
+    assert out == b"[]\n"
+
+
 async def test_what_made_way_before_it_was_sent_is_counted(tmp_path: Path, elastic: Elastic) -> None:
     await elastic.stop()
     site = Site(tmp_path, config(Kind.ELASTICSEARCH, elastic.url), quota=4 * 1024**2)
@@ -171,6 +181,8 @@ async def test_what_made_way_before_it_was_sent_is_counted(tmp_path: Path, elast
             await site.stored()
         state = await site.until_state(lambda one: one.lost)
         assert state.lost_at is not None
+        assert site.shipping is not None
+        assert site.shipping.losing() == ("elasticsearch",)
     async with site.running():
         await elastic.start()
         state = await site.until_state(lambda one: one.lines and not one.behind_bytes)
