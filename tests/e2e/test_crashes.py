@@ -26,7 +26,8 @@ int main(void) {
 WAIT = """
 import os, sys, time
 def last(text):
-    os.write(1, text.encode() + b"\\n")  # one write: Podman 4.3 mixes up what comes in pieces
+    for piece in (*text, "\\n"):
+        os.write(1, piece.encode())
     with open("/tmp/last", "w") as file:
         file.write(text)
 def wait():
@@ -63,7 +64,7 @@ try:
         while True:
             file.write(bytes(1 << 20))
 except OSError as error:
-    os.write(1, f"cannot write the report: {{error.strerror}}\\n".encode())
+    print(f"cannot write the report: {{error.strerror}}", end="", flush=True)
     sys.exit(28)
 """
 APP = """

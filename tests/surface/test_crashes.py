@@ -1,0 +1,105 @@
+"""Crashes over the API: what is told, what is given away, and how large it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from minipaas.control.exported import opened
+from tests.boxes import RunningBox, fake, started, toml
+
+__all__ = ["fake", "started"]
+
+CHUNK = 4096
+
+
+@pytest.fixture
+async def admin(started: RunningBox) -> AsyncIterator[aiohttp.ClientSession]:
+    """Somebody who may, at a box whose shop has failed once with its second release."""
+    await started.deploy(toml())
+    await started.deploy(
+        toml(version="2.0", replicas=2).replace("env = {", 'env = { DOOR_KEY = "hunter2",'), version="2.0"
+    )
+    names = await started.until(lambda: started.running() if len(started.running()) == 2 else [])
+    name = names[0]  # type: ignore[index]
+    started.fake.write(name, "/tmp/last", b"the last order")
+    started.fake.crash(name, 3)
+    await started.until(started.control.shelf.groups)
+    headers = {"Authorization": f"Bearer {await started.token('admin')}"}
+    async with aiohttp.ClientSession(started.url, headers=headers) as session:
+        yield session
+
+
+async def exported(box: RunningBox, admin: aiohttp.ClientSession, query: str = "") -> tuple[Path, int]:
+    """The file, and how long it was said to be."""
+    (group,) = box.control.shelf.groups()
+    file = box.directory / "one.crash"
+    async with admin.get(f"/api/v1/crashes/{group.id}/export{query}") as answer:
+        assert answer.status == 200
+        file.write_bytes(await answer.read())
+        return file, answer.content_length or 0
+
+
+async def test_a_file_says_before_how_long_it_is(started: RunningBox, admin: aiohttp.ClientSession) -> None:
+    (group,) = started.control.shelf.groups()
+    async with admin.get(f"/api/v1/crashes/{group.id}") as answer:
+        told = await answer.json()
+    file, length = await exported(started, admin)
+    small = file.stat().st_size
+    assert small == length
+    assert abs(small - told["scene_size"]) < 8 * CHUNK
+    file, length = await exported(started, admin, "?image=true")
+    assert file.stat().st_size == length
+    assert abs(length - small - told["image_size"]) < 8 * CHUNK
+    with opened(file) as found:
+        assert found.exported.has_image
+        assert found.exported.capsule.image_id == (await image_of(started))
+        assert b"hunter2" not in file.read_bytes()
+    rows = [(row.action, row.result) for row in await started.control.registry.audit_log(10)]
+    assert ("crash.export", "ok, with its image") in rows
+
+
+async def image_of(box: RunningBox) -> str:
+    release = await box.control.registry.release(box.instances()[0].release)
+    return release.images["web"].config
+
+
+async def test_an_image_that_is_gone_cannot_be_given(started: RunningBox, admin: aiohttp.ClientSession) -> None:
+    (group,) = started.control.shelf.groups()
+    release = await started.control.registry.release(started.instances()[0].release)
+    started.control.blobs.compressed(release.images["web"].config).unlink()
+    async with admin.get(f"/api/v1/crashes/{group.id}/export?image=true") as answer:
+        assert (answer.status, (await answer.json())["error"]["code"]) == (404, "crash.no_image")
+    async with admin.get(f"/api/v1/crashes/{group.id}") as answer:
+        assert (await answer.json())["image_size"] is None
+    await exported(started, admin)
+
+
+async def test_who_asks_for_the_key_makes_none(started: RunningBox) -> None:
+    private = started.directory / "data/box.key"
+    await started.until(private.exists)  # it is made when the box starts
+    async with aiohttp.ClientSession(started.url) as session:
+        async with session.get("/api/v1/crash-key") as answer:
+            assert (await answer.json())["public"].startswith("-----BEGIN PUBLIC KEY-----")
+        for path in (private, private.with_name("box.key.pub")):
+            path.unlink()
+        async with session.get("/api/v1/crash-key") as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (404, "crash.no_key")
+    assert not private.exists()
+
+
+async def test_the_page_says_what_changed_since_it_served_well(
+    started: RunningBox, admin: aiohttp.ClientSession
+) -> None:
+    (group,) = started.control.shelf.groups()
+    async with admin.get(f"/crashes/{group.id}") as answer:
+        page = await answer.text()
+    since = page[page.index('id="since"') :]
+    assert "Release 1.0 served well" in since
+    assert "services.web.env.DOOR_KEY" in since
+    assert "services.web.replicas" in since
+    assert "hunter2" not in page
+    assert "image=true" in page
