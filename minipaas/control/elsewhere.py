@@ -83,6 +83,8 @@ class Visit:
         async with contextlib.AsyncExitStack() as stack:
             container = self._container
             if toolbox:
+                if not await self._toolbox.present():
+                    stack.push_async_callback(_surely, self._toolbox.take_away)
                 container = await stack.enter_async_context(self._toolbox.open(container, TOOLS))
             yield await stack.enter_async_context(self._engine.attach(container, command))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from minipaas.engine.engine import Engine
-from minipaas.model.errors import MinipaasError
+from minipaas.model.errors import EngineError, MinipaasError
 
 LAYOUT = Path(__file__).parent / "toolbox.oci"
 _PIECE = 256 * 1024
@@ -39,6 +39,18 @@ class Toolbox:
                 await beside.load(self._archive())
         async with beside.open(container, image, seconds) as made:
             yield made
+
+    async def present(self) -> bool:
+        """Whether Podman has the image. Raises EngineError, MinipaasError (`access.no_toolbox`)."""
+        return await self._engine.beside.has_image(await asyncio.to_thread(self._image_id))
+
+    async def take_away(self) -> None:
+        """Podman need not have it any more, unless somebody else uses it. Raises EngineError."""
+        try:
+            await self._engine.remove_image(f"sha256:{await asyncio.to_thread(self._image_id)}")
+        except EngineError as error:
+            if error.code != "engine.in_use":
+                raise
 
     def _image_id(self) -> str:
         """Hex, as Podman has it."""

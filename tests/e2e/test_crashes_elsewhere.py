@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -74,8 +75,17 @@ def test_the_file_has_all_that_is_needed(scene: Scene, laptop: PrivatePodman) ->
     given = scene.open(scene.whole, "--key", scene.key, "-e", "DOOR_KEY=1234", "--", "sh", "-c", "echo $DOOR_KEY")
     assert given.out == "1234\n"
     assert "hello/web: ended by SIGKILL" in done.err
-    assert scene.open(scene.whole, "--key", scene.key, "--", "sh", "-c", "exit 7", check=False).code == 7
     assert scene.open(scene.whole, "--key", scene.key, "--", "no-such-thing", check=False).code == 127
+    command = shlex.join([*scene.program.command, "crash", "open", str(scene.whole), "--key", str(scene.key)])
+    shell = subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        env=scene.program.environment(TERM="xterm"),
+        input=b"cat /tmp/last; exit 5\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (shell.returncode, LAST.encode() in shell.stdout) == (5, True), shell.stdout.decode()
     assert left(laptop) == []
 
 

@@ -46,7 +46,7 @@ def print_capsule(one: Capsule, group: CrashGroup | None, most: int | None) -> N
 
 
 def _since(since: Since, most: int | None) -> None:
-    well = f"; this release had served well, from {stamp(since.came)} on" if since.well else ""
+    well = f"; the one that failed came {stamp(since.came)}, and had proved itself too" if since.well else ""
     if since.release:
         title = f"since {since.version}, which served well from {stamp(since.proved)} on{well}"
         print(paint(title, "bright_black"))
