@@ -13,9 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import httptools
-
-from minipaas.ingress import pages, trailers
+from minipaas.ingress import pages, second, trailers
 from minipaas.ingress.limits import Limits
 from minipaas.ingress.origin import BELIEVABLE, NOBODY, Origin, Via
 from minipaas.ingress.pages import Fault
@@ -237,7 +235,7 @@ def _fields(line: bytes, block: bytes, origin: Origin, limits: Limits) -> Fields
         elif key not in _DROPPED and not key.startswith(_DROPPED_STARTS) and (b"_" not in key or not _is_twin(key)):
             lines.append(text)
     fields = Fields(block, origin.told(said))
-    fault = _framing(fields, special, options) or _second_opinion(line, block)
+    fault = _framing(fields, special, options) or second.opinion(line, block)
     if fault is not None:
         return fault
     fields.named, fields.takes_trailers = options, welcome
@@ -295,23 +293,3 @@ def _is_twin(key: bytes) -> bool:
     """Whether this name is that of a field we drop, set or frame with, to those who take `_` for `-`: CGI and WSGI."""
     twin = key.replace(b"_", b"-")
     return twin in _DROPPED or twin in _UNIQUE or twin.startswith(_DROPPED_STARTS)
-
-
-def _second_opinion(line: bytes, block: bytes) -> Fault | None:
-    """llhttp's, in its strict mode. Of methods it knows those that are registered; it is shown none but POST, since an
-    app may have its own (RFC 9110, section 9.1)."""
-    parser = httptools.HttpRequestParser(_NOBODY)
-    try:
-        parser.feed_data(b"POST" + line[line.index(b" ") :] + block)
-    except httptools.HttpParserUpgrade:
-        return None
-    except httptools.HttpParserError:
-        return pages.BAD_HEAD
-    return None
-
-
-class _Nobody:
-    """llhttp tells its events to nobody: only its verdict is wanted."""
-
-
-_NOBODY = _Nobody()
