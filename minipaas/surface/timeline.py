@@ -31,7 +31,7 @@ from minipaas.surface.wire_timeline import Lane
 SECONDS = {Window.HOUR: 3600, Window.DAY: 86_400, Window.WEEK: 7 * 86_400, Window.MONTH: 30 * 86_400}
 ROUND = {Window.HOUR: 300, Window.DAY: 3600, Window.WEEK: 6 * 3600, Window.MONTH: 86_400}
 """The axis ends at a multiple of so many seconds."""
-PLACES = 48
+PLACES = 32
 """Stretches of the axis in which marks that are many become one."""
 NANOSECONDS = 1_000_000_000
 _WELL = {ChangeState.DONE: True, ChangeState.FAILED: False, ChangeState.ROLLED_BACK: False}
@@ -50,6 +50,8 @@ class Mark(Struct, frozen=True, kw_only=True):
     step: str = ""
     change: int | None = None
     crash: str | None = None
+    group: str | None = None
+    """Of equal failures, whatever became of its own scene."""
     lease: str | None = None
     recorded: bool = False
     service: str | None = None
@@ -65,6 +67,8 @@ class Axis(Struct, frozen=True, kw_only=True):
     start: float
     end: float
     now: float
+    figured: float
+    """When the figures were read."""
     marks: tuple[Mark, ...]
     past: AppPast
 
@@ -74,34 +78,39 @@ class Axis(Struct, frozen=True, kw_only=True):
 
 
 async def axis(call: Call, app: str, window: Window, until: float | None = None) -> Axis:
-    """The stretch that ends at `until`, or now. Not made anew while nothing has happened and no new figure would show.
-    Raises Missing when nothing is known of such an app."""
-    now, span, limits = time.time(), SECONDS[window], call.context.limits
-    key = (app, window, call.caller.sees_logs)
-    version = (call.registry.version, call.control.access.leases.version)
-    known = call.context.axes.get(key)
-    if (
-        until is None
-        and known is not None
-        and known[0] == version
-        and 0 <= now - known[1].now < min(span / 360, limits.axis_age)
-    ):
-        return known[1]
+    """The stretch that ends at `until`, or now. Of what ends now, nothing is made anew while nothing has happened, and
+    figures only when new ones would show. Raises Missing when nothing is known of such an app."""
+    now, span, sees = time.time(), SECONDS[window], call.caller.sees_logs
     # Of an hour that is past there may be only figures of quarters: it begins and ends with them.
     whole = ROUND[window] if until is None else max(ROUND[window], 900)
     end = -(-min(now if until is None else until, now) // whole) * whole
-    made = await _made(call, app, window, end - span, end, now)
+    groups = await asyncio.to_thread(call.control.shelf.groups, app) if sees else []
+    key = (app, window, sees)
+    scenes = tuple((one.id, one.count) for one in groups)
+    version = (call.registry.version, call.control.access.leases.version, scenes)
+    known = call.context.axes.get(key) if until is None else None
+    fresh = 0 <= now - known[1].figured < min(span / 360, call.context.limits.axis_age) if known is not None else False
+    if known is not None and fresh and known[1].end == end and known[0] == version:
+        return known[1]
+    marks = await _marks(call, app, end - span, end, groups)
+    if known is not None and fresh and known[1].end == end:
+        figured, past = known[1].figured, known[1].past
+    else:
+        figured, past = now, await call.control.telemetry.app_past(app, window, end)
+    made = Axis(
+        app=app, window=window, start=end - span, end=end, now=now, figured=figured, marks=tuple(marks), past=past
+    )
     if until is None:
         call.context.axes.put(key, (version, made))
     return made
 
 
-async def _made(call: Call, app: str, window: Window, start: float, end: float, now: float) -> Axis:
+async def _marks(call: Call, app: str, start: float, end: float, groups: Sequence[CapsuleGroup]) -> list[Mark]:
+    """All lanes, in order of time."""
     found = await call.registry.past(app, start, end)
     if not found.changes and not await call.registry.changes(app, 1):
         raise views.missing_app(app)
     sees = call.caller.sees_logs
-    groups = await asyncio.to_thread(call.control.shelf.groups, app) if sees else []
     lanes = [
         [await _of_change(call, one) for one in found.changes],
         [_of_own(one) for one in found.own] if sees else [],
@@ -110,18 +119,8 @@ async def _made(call: Call, app: str, window: Window, start: float, end: float, 
         [_of_start(call, one) for one in found.starts],
         await _gaps(call, app, start, end) if sees else [],
     ]
-    place = (end - start) / PLACES
-    most = call.context.limits.marks
-    marks = [mark for lane in lanes for mark in bounded(lane, place, most)]
-    return Axis(
-        app=app,
-        window=window,
-        start=start,
-        end=end,
-        now=now,
-        marks=tuple(sorted(marks, key=lambda one: one.at)),
-        past=await call.control.telemetry.app_past(app, window, end),
-    )
+    place, most = (end - start) / PLACES, call.context.limits.marks
+    return sorted((mark for lane in lanes for mark in bounded(lane, place, most)), key=lambda one: one.at)
 
 
 # -- few enough
@@ -133,7 +132,7 @@ def bounded(marks: Sequence[Mark], place: float, most: int) -> list[Mark]:
     ordered = sorted(marks, key=lambda one: one.at)
     if len(ordered) <= most:
         return ordered
-    alike = joined(ordered, lambda one: (int(one.at // place), one.title, one.detail, one.crash, one.well))
+    alike = joined(ordered, lambda one: (int(one.at // place), one.title, one.detail, one.group, one.well))
     return alike if len(alike) <= most else joined(ordered, lambda one: int(one.at // place))
 
 
@@ -162,7 +161,8 @@ def _one_of(marks: Sequence[Mark]) -> Mark:
         detail=last.detail if alike else "",
         step=last.step if alike else "",
         change=last.change if alike else None,
-        crash=_common(one.crash for one in marks),
+        crash=_common(one.crash for one in marks) or _common(one.group for one in marks),
+        group=_common(one.group for one in marks),
         service=_common(one.service for one in marks),
         actor=_common(one.actor for one in marks),
     )
@@ -242,6 +242,7 @@ def _of_lease(call: Call, lease: Lease) -> Mark:
 
 
 def _of_death(call: Call, death: Death, groups: Sequence[CapsuleGroup]) -> Mark:
+    crash, group = _scene(death, groups)
     return Mark(
         lane=Lane.CRASH,
         at=death.at,
@@ -249,24 +250,24 @@ def _of_death(call: Call, death: Death, groups: Sequence[CapsuleGroup]) -> Mark:
         title=message("mark.died", service=death.service),
         well=False,
         detail=views.said(call, death.detail).partition("\n")[0],
-        crash=_scene(death, groups),
+        crash=crash,
+        group=group,
         service=death.service,
         instance=death.name.removeprefix("minipaas-"),
     )
 
 
-def _scene(death: Death, groups: Sequence[CapsuleGroup]) -> str | None:
-    """What was kept of it, or of its like."""
+def _scene(death: Death, groups: Sequence[CapsuleGroup]) -> tuple[str | None, str | None]:
+    """What was kept of it, or of its like; and the group of its like."""
     identity = capsule_id(death.container, death.at)
-    like = None
     for group in groups:
         if identity in group.kept:
-            return identity
+            return identity, group.id
         if identity in group.recent:
-            return group.id
-        if group.service == death.service and group.first - 1 <= death.at <= group.latest + 1:
-            like = group.id if like is None else ""
-    return like or None
+            return group.id, group.id
+    # Of a long loop only the last ends are known by name.
+    like = [one.id for one in groups if one.service == death.service and one.first - 1 <= death.at <= one.latest + 1]
+    return (like[0], like[0]) if len(like) == 1 else (None, None)
 
 
 def _of_start(call: Call, step: JournalRow) -> Mark:

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.boxes import RunningBox, running_box
 from tests.browser.fixtures import chromium, visit
+from tests.browser.night import BAD, make_night
 from tests.browser.scene import make_past, make_scene, settled
 from tests.fakepodman.server import FakePodman
 
@@ -42,7 +43,8 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
     with FakePodman(directory) as fake:
         async with running_box(fake, directory) as first:
             await make_scene(first)
-        await make_past(directory / "data")  # it goes with apps that the box knows
+        await make_past(directory / "data", BAD)  # it goes with apps that the box knows
+        await make_night(directory / "data")
         async with running_box(fake, directory) as one:
             await settled(one)
             yield one

@@ -79,8 +79,9 @@ def toml(
     )
 
 
-async def make_past(data: Path) -> None:
-    """A day of figures, as if the apps had run: every minute, and every ten seconds of the last hour."""
+async def make_past(data: Path, night: tuple[float, float]) -> None:
+    """A day of figures, as if the apps had run: every minute, and every ten seconds of the last hour. `night`: from
+    when to when, in seconds before now, shop was in trouble; its memory had grown before."""
     for old in data.glob("metrics.db*"):  # noqa: ASYNC240
         old.unlink()
     now = time.time() // 60 * 60
@@ -88,6 +89,7 @@ async def make_past(data: Path) -> None:
     past = Telemetry(data, lambda: at[0])
     used: dict[str, float] = {}
     answered: dict[str, int] = {}
+    failed: dict[str, int] = {}
     routes: list[RouteCounters] = []
     past.count_traffic(lambda: counters(*routes))
     places = {f"{app}-{service}-{slot}": Place(app, service, slot, at[0] - 60) for app, service, slot, *_ in INSTANCES}
@@ -96,14 +98,19 @@ async def make_past(data: Path) -> None:
         at[0] += step
         wave = 1 + 0.6 * math.sin(at[0] / 4200) + 0.25 * math.sin(at[0] / 310)
         usage = {}
-        for (_, _, _, cpu, memory, _), key in zip(INSTANCES, places, strict=True):
+        before, since = now - at[0], (night[0] + 3 * 3600, night[1])
+        leak = 1 + 2 * max(0.0, (since[0] - before) / (since[0] - since[1])) if before > since[1] else 1.0
+        bad = night[0] >= before > night[1]
+        for (app, _, _, cpu, memory, _), key in zip(INSTANCES, places, strict=True):
             used[key] = used.get(key, 0.0) + cpu * wave * step
-            usage[key] = Usage(cpu=used[key], memory=int(memory * (0.94 + 0.06 * wave)), peak=memory, pids=4)
+            grown = leak if app == "shop" else 1.0
+            usage[key] = Usage(cpu=used[key], memory=int(memory * grown * (0.94 + 0.06 * wave)), peak=memory, pids=4)
         routes.clear()
         for app, *_, rate in (one for one in INSTANCES if one[5]):
             answered[app] = answered.get(app, 0) + round(rate * wave * step)
-            routes.append(route(app, {200: answered[app]}, bucket=6))
-        past.see(dict.fromkeys(APPS, Seen.RUNNING))
+            failed["shop"] = failed.get("shop", 0) + (round(4 * step) if bad and app == "shop" else 0)
+            routes.append(route(app, {200: answered[app], 502: failed.get(app, 0)}, bucket=6))
+        past.see(dict.fromkeys(APPS, Seen.RUNNING) | ({"shop": Seen.DEGRADED} if bad else {}))
         host = reading(at[0], busy=at[0] * 0.21 + 60 * wave, idle=at[0] * 0.79, received=int(at[0] * 4000))
         await past.take(usage, places, [], host, tick=at[0])
     await past.close()

@@ -187,3 +187,33 @@ async def test_what_each_route_answers(box: RunningBox, visit: Visit) -> None:
         assert int(await cells.nth(3).inner_text()) >= count
         assert (await cells.nth(7).inner_text()).endswith(" ms")
     assert await one.barriers() == []
+
+
+async def test_charts_of_the_first_minute(box: RunningBox, visit: Visit) -> None:
+    """No empty axes: first when there will be figures, then those that there are."""
+    await box.deploy(toml())
+    one = await visit(box.url)
+    nothing: list[float | None] = [None] * 360
+    known = {name: [*nothing[:-2], 0.25, 0.5] for name in ("cpu", "memory")}
+    web = {"service": "web", "slot": 1, **known}
+    answers = [
+        {"app": "shop", "start": 1.7e9, "step": 10, "instances": [], "routes": []},
+        {"app": "shop", "start": 1.7e9, "step": 10, "instances": [web], "routes": []},
+    ]
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(json=answers.pop(0) if len(answers) > 1 else answers[0])
+
+    await one.page.route("**/api/v1/apps/shop/metrics?*", answer)
+    await one.open("/apps/shop")
+    charts = one.page.locator("#charts")
+    await charts.scroll_into_view_if_needed()
+    cpu = charts.locator("[data-chart=cpu]")
+    await expect(cpu.locator(".now")).to_contain_text("first figures in")
+    await expect(cpu.locator(".plot")).to_be_hidden()
+    await charts.get_by_text("24 hours").click()  # asks again
+    await expect(cpu.locator(".now")).to_contain_text("50 %")
+    await expect(cpu.locator("canvas")).to_be_visible()
+    await cpu.locator("summary").click()
+    await expect(cpu.locator("tbody tr")).to_have_count(6)
+    await expect(charts.locator("[data-chart=requests] .now")).to_have_text("nothing measured yet")

@@ -28,6 +28,7 @@ PICTURES: dict[str, tuple[str, dict[str, object]]] = {
     "box-dark-zh": ("/box?lang=zh", {"color_scheme": "dark"}),
     "audit": ("/audit?action=deploy", {}),
     "logs": ("/apps/shop/logs", {}),
+    "timeline": ("/apps/shop/timeline", {}),
 }
 NARROW = {"width": 1000, "height": 640}
 
@@ -40,13 +41,13 @@ async def secret(scene: RunningBox) -> str:
     return await scene.token("admin", "laptop")
 
 
-@pytest.mark.parametrize("name", PICTURES if WHERE else ["app"])
+@pytest.mark.parametrize("name", PICTURES if WHERE else ["app", "timeline"])
 async def test_picture(scene: RunningBox, visit: Visit, secret: str, name: str) -> None:
     path, options = PICTURES[name]
     visitor = await visit(scene.url, **{"viewport": NARROW, **options})
     await visitor.sign_in(secret)
     await visitor.open(path)
-    if path.startswith(("/apps", "/box")) and not path.endswith("/logs"):
+    if path.startswith(("/apps", "/box")) and not path.endswith(("/logs", "/timeline")):
         await visitor.page.locator("#charts").scroll_into_view_if_needed()  # they are drawn when they are seen
         await expect(visitor.page.locator("#charts canvas").first).to_be_attached()
     await asyncio.to_thread(keep, name, await whole(visitor))

@@ -144,6 +144,8 @@ def _day(told: Catalogue, past: AppSummary) -> Markup:
 def figures(told: Catalogue, past: AppSummary) -> tuple[Figure, ...]:
     """Requests, CPU and memory: now, and the last hour."""
     requests, errors = _last(past.requests), _last(past.errors)
+    if requests is None:  # in its first minute there is only the last sample
+        requests, errors = past.requests_now, past.errors_now
     memory = sum(one.memory for one in past.instances)
     cpu = [one.cpu for one in past.instances if one.cpu is not None]
     failing = errors / requests if requests and errors else 0.0

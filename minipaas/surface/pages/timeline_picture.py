@@ -72,8 +72,10 @@ class Picture(Struct, frozen=True):
     tick_as: str
     start: float
     end: float
-    ahead: str
+    now: str
     """Where the present is, in percent."""
+    ahead: str
+    """How much of the axis is behind it."""
 
 
 def picture(axis: Axis, told: Catalogue, *, sees: bool) -> Picture:
@@ -96,7 +98,8 @@ def picture(axis: Axis, told: Catalogue, *, sees: bool) -> Picture:
         tick_as="clock" if clock else "day",
         start=axis.start,
         end=axis.end,
-        ahead=_percent(axis.share(axis.now)),
+        now=_percent(axis.share(axis.now)),
+        ahead=_percent(1 - axis.share(axis.now)),
     )
 
 

@@ -8,6 +8,8 @@
   const locale = document.documentElement.lang || undefined;
   const EVERY = { "1h": 10_000, "24h": 60_000, "30d": 300_000 };
   const ROWS = 12;
+  const LEAST = 6;
+  const TRIES = 4;
   const PATIENCE = 15_000;
   const HEIGHT = 150;
   const COLOURS = 4;
@@ -95,17 +97,25 @@
       new ResizeObserver(() => this.fit()).observe(this.plot);
     }
 
-    show(answer) {
+    // `from`: the first step of which anything is known; nothing before it is drawn.
+    show(answer, from) {
       const lines = this.lines(answer).filter(([, values]) => values && values.length);
       const length = lines.length ? lines[0][1].length : 0;
+      const times = Array.from({ length }, (_, at) => answer.start + at * answer.step);
       this.names = lines.map(([name]) => name);
-      this.data = [Array.from({ length }, (_, at) => answer.start + at * answer.step), ...lines.map(([, values]) => values)];
+      this.data = [times.slice(from), ...lines.map(([, values]) => values.slice(from))];
       this.step = answer.step;
-      const known = lines.some(([, values]) => values.some((value) => value !== null));
+      const known = Math.max(0, ...this.data.slice(1).map((values) => values.filter((value) => value !== null).length));
+      this.few = known < 3;
       this.figure.classList.toggle("empty", !known);
       this.tell(null);
       if (known) this.draw();
       this.table();
+    }
+
+    // Instead of figures: when there will be some.
+    soon(text) {
+      if (this.figure.classList.contains("empty")) this.now.textContent = text;
     }
 
     // Beside the title: every line with its colour and its value, the last one or the one under the pointer.
@@ -128,7 +138,7 @@
     }
 
     draw() {
-      const shape = this.names.join("\n");
+      const shape = [this.few, ...this.names].join("\n");
       if (this.chart && this.shape === shape) {
         this.chart.setData(this.data);
         return;
@@ -166,7 +176,7 @@
             width: 1.5,
             stroke: () => colour(`--line-${(line % COLOURS) + 1}`),
             fill: () => (this.names.length === 1 ? colour("--line-fill") : null),
-            points: { show: false },
+            points: { show: this.few },
           })),
         ],
       };
@@ -216,6 +226,32 @@
   let asked = 0;
   let lost = 0;
   const AGAIN = [200, 800, 2400];
+  let tries = 0;
+  let counting = 0;
+  // The first step of which anything is known; -1: of none.
+  const firstKnown = (answer) => {
+    const rows = answer.instances ? [...answer.instances, ...answer.routes] : [answer];
+    const series = rows.flatMap((row) => Object.values(row).filter(Array.isArray));
+    const firsts = series
+      .map((values) => values.findIndex((value) => value !== null && value !== 0))
+      .filter((at) => at >= 0);
+    const length = Math.max(0, ...series.map((values) => values.length));
+    return firsts.length ? Math.max(0, Math.min(...firsts, length - LEAST)) : -1;
+  };
+  const tell = (answer, pause) => {
+    const from = firstKnown(answer);
+    for (const chart of charts) chart.show(answer, Math.max(from, 0));
+    clearInterval(counting);
+    tries = from < 0 ? tries + 1 : 0;
+    if (from >= 0 || tries > TRIES) return;
+    const until = Date.now() + pause;
+    const count = () => {
+      const text = words.wordSoon.replace("{n}", Math.max(1, Math.ceil((until - Date.now()) / 1000)));
+      for (const chart of charts) chart.soon(text);
+    };
+    count();
+    counting = setInterval(count, 1000);
+  };
   const load = async () => {
     clearTimeout(timer);
     if (!seen || document.hidden) return;
@@ -227,7 +263,7 @@
       if (!answer.ok) throw new Error(body.error.message);
       if (mine !== asked) return;
       lost = 0;
-      for (const chart of charts) chart.show(body);
+      tell(body, EVERY["1h"]);
       said.hidden = true;
     } catch (error) {
       if (mine !== asked) return;
@@ -238,7 +274,7 @@
       said.hidden = false;
       said.textContent = `${words.wordTrouble} ${error.message}`;
     }
-    timer = setTimeout(load, EVERY[wanted]);
+    timer = setTimeout(load, tries ? EVERY["1h"] : EVERY[wanted]);
   };
   const fetched = (kind, name) =>
     new Promise((done, failed) => {
