@@ -20,6 +20,7 @@ runc                            runc
 /usr/lib/podman/aardvark-dns    aardvark-dns
 catatonit                       catatonit
 newuidmap                       uidmap
+slirp4netns                     slirp4netns
 iptables                        iptables
 nft                             nftables
 ip                              iproute2
