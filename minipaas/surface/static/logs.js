@@ -79,7 +79,7 @@
       if (state.socket !== socket) return;
       state.socket = undefined;
       if (!state.on || document.hidden) return;
-      told(words.lost, "bad");
+      if (state.tries > 1) told(words.lost, "bad"); // one that comes back at once is no news
       setTimeout(open, AGAIN[Math.min(state.tries, AGAIN.length - 1)]);
       state.tries += 1;
     });
