@@ -76,6 +76,7 @@ class SmallControl:
     """What the API asks of control, against the registry alone."""
 
     def __init__(self, data: Path, config: Config) -> None:
+        self.data = data
         self.registry = Registry.open(data / "registry.db")
         self.blobs = BlobStore(data, ballast=0)
         self.comparisons = Comparisons(self.blobs.open)
