@@ -166,10 +166,17 @@ class Tail:
         with self._lock:
             position, file = self._position, self._file
             begins = position.end
+            remarks = [piece for piece in self._remarks if piece.ends > at]
+            if remarks:
+                begins, ends = remarks[0].at, remarks[-1].ends
+                told = [line for piece in remarks for line in read(piece.data, piece.at, piece.source)]
+                return (begins, [], begins, ends) if at < begins else (begins, told, ends, ends)
             if file is None:
                 return begins, [], begins, max(begins, at)
             written = position.base + os.fstat(file).st_size
             begin = at if begins < at <= written else begins
+            if begin > begins and os.pread(file, 1, begin - position.base - 1) != b"\n":
+                return begins, [], begins, begins  # where it was is another line now
             size = min(most, written - begin)
             data = os.pread(file, size, begin - position.base) if size > 0 else b""
             while len(data) == size and size < min(limits.LOG_LINE, written - begin) and not cut(data):

@@ -19,8 +19,9 @@ class Origin(Struct, frozen=True):
     host: str
 
     def id_of(self, line: Line) -> str:
-        """The same for a line whenever it is sent, and for no other: its container, and where in its log it stands."""
-        return f"{self.box[:12]}-{line.source.container[:20]}-{line.at}"
+        """The same for a line whenever it is sent, and for no other. Its place in the log of its container would not do
+        alone: after a power cut another line may stand there."""
+        return f"{self.box[:12]}-{line.source.container[:16]}-{line.time:x}-{line.at}"
 
 
 def text_of(line: Line) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -47,6 +48,16 @@ class Site:
         self._written[container].write(*texts, stream=stream)
         if self.logs is not None:
             self.logs.follow(self._wanted)
+
+    def rotate(self, container: str) -> None:
+        """conmon begins another file."""
+        self._written[container].rotate()
+
+    def cut_off(self, container: str, left: list[str]) -> None:
+        """Of its file no more than these lines is left."""
+        path = self._written[container].path
+        rows = path.read_bytes().splitlines(keepends=True)
+        os.truncate(path, sum(len(row) for row in rows[: len(left)]))
 
     def remove(self, container: str) -> None:
         """It is gone, as Podman removes one."""

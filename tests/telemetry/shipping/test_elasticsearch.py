@@ -23,7 +23,7 @@ def line(text: bytes = b"x", at: int = 7) -> Line:
 
 def test_a_document() -> None:
     action, document = map(json.loads, FORM.encode([line(b'{"level":"warn"}')]).splitlines())
-    assert action == {"create": {"_index": "minipaas", "_id": "0123456789ab-c1-7"}}
+    assert action == {"create": {"_index": "minipaas", "_id": f"0123456789ab-c1-{START + 1:x}-7"}}
     assert document == {
         "@timestamp": "2026-11-24T10:40:58.000000001Z",
         "message": '{"level":"warn"}',

@@ -54,7 +54,7 @@ def test_a_request() -> None:
     assert (later.body.string_value, later.severity_number) == ("ä", 0)
     assert {one.key: one.value.string_value for one in later.attributes} == {
         "log.iostream": "stderr",
-        "log.record.uid": "0123456789ab-c1-90",
+        "log.record.uid": f"0123456789ab-c1-{START:x}-90",
     }
     assert second.scope_logs[0].log_records[0].body.bytes_value == b"\xff\x00 binary"
 

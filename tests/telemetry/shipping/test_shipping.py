@@ -265,3 +265,60 @@ async def test_a_damaged_file_of_places_sends_all_again(tmp_path: Path, elastic:
         await site.until(lambda: len(elastic.documents) == 100)
     assert elastic.conflicts == 50
     assert (tmp_path / "shipping.db.damaged").exists()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_file_that_was_replaced_while_nobody_looked(tmp_path: Path, elastic: Elastic, stored: bool) -> None:
+    site = Site(tmp_path, config(Kind.ELASTICSEARCH, elastic.url))
+    async with site.running(kill=True):
+        site.write(*numbered(0, 50))
+        if stored:
+            await site.stored()
+        site.write(*numbered(50, 100))  # sent, and not stored yet
+        await site.until_state(lambda one: one.lines == 100)
+    site.rotate("c1")
+    site.write(*numbered(100, 150))
+    async with site.running():
+        await site.until(lambda: "line 149" in elastic.lines())
+        await site.stored()
+        state = await site.until_state(lambda one: not one.behind_bytes)
+        assert (state.lost, state.lost_bytes) == (0, 0)
+    told = elastic.lines()
+    assert [one for one in told if one.startswith("line")] == numbered(0, 150)
+    assert stored == any("lines are missing here" in one for one in told)
+
+
+@pytest.mark.parametrize("more", [20, 300])
+async def test_a_power_cut_takes_the_end_of_a_file(tmp_path: Path, elastic: Elastic, more: int) -> None:
+    site = Site(tmp_path, config(Kind.ELASTICSEARCH, elastic.url))
+    async with site.running(kill=True):
+        site.write(*numbered(0, 100))
+        await site.stored()
+        site.write(*numbered(100, 200))  # sent, and not stored yet
+        await site.until_state(lambda one: one.lines == 200)
+    site.cut_off("c1", numbered(0, 150))
+    site.write(*numbered(1000, 1000 + more))
+    async with site.running():
+        await site.until(lambda: f"line {999 + more}" in elastic.lines())
+        site.write("later")
+        await site.until(lambda: "later" in elastic.lines())
+    assert set(elastic.lines()) >= {*numbered(0, 200), *numbered(1000, 1000 + more), "later"}
+
+
+async def test_a_segment_that_is_damaged(tmp_path: Path, elastic: Elastic) -> None:
+    await elastic.stop()
+    site = Site(tmp_path, config(Kind.ELASTICSEARCH, elastic.url))
+    async with site.running():
+        site.write(*numbered(0, 100))
+        await site.stored()
+        await site.until_state(lambda one: one.failing)
+    (segment,) = (tmp_path / "logs/shop").glob("*.db")
+    for one in segment.parent.glob(f"{segment.name}-*"):
+        one.unlink()
+    segment.write_bytes(b"nonsense" * 1000)
+    await elastic.start()
+    async with site.running():
+        site.write(*numbered(100, 200))
+        await site.until(lambda: "line 199" in elastic.lines())
+        await site.until_state(lambda one: not one.behind_bytes)
+    assert elastic.lines() == numbered(0, 200)  # they were still in Podman's file

@@ -52,7 +52,8 @@ def frames(data: bytes) -> list[bytes]:
 )
 def test_a_message(text: bytes, stream: Stream, priority: int) -> None:
     head = f"<{priority}>1 2026-11-24T10:40:58.123456Z edge1 shop shop-web-c1 {stream} "
-    fields = '[minipaas@32473 app="shop" service="web" instance="shop-web-c1" release="1" id="0123456789ab-c1-77"] '
+    told = 'app="shop" service="web" instance="shop-web-c1" release="1"'
+    fields = f'[minipaas@32473 {told} id="0123456789ab-c1-18eaf511c4ac9115-77"] '
     assert frames(encode(text, stream)) == [head.encode() + fields.encode() + text]
 
 
