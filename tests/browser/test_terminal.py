@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from aiohttp import web
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from minipaas.model.lease import Ending
 from tests.boxes import RunningBox, toml
@@ -177,6 +177,24 @@ async def test_every_end_is_said(box: RunningBox, visit: Visit) -> None:
     await begin(one, "until nobody may")
     await box.control.registry.revoke_token("laptop", actor="test", origin="test", now=time.time())
     await expect(told).to_contain_text("whoever opened it may not be inside any more")
+
+
+async def test_a_connection_that_is_lost_is_said(box: RunningBox, visit: Visit) -> None:
+    await box.deploy(toml())
+    one = await operator(box, visit)
+    between: list[WebSocketRoute] = []
+
+    def through(route: WebSocketRoute) -> None:
+        between.extend((route, route.connect_to_server()))
+
+    await one.page.route_web_socket(re.compile("/exec$"), through)
+    await open_shell(one)
+    for end in between:
+        await end.close(code=3000)
+    await expect(one.page.locator("#told")).to_have_text("The connection was lost, and the shell has ended with it.")
+    await box.until(lambda: not box.control.access.leases.open_now)
+    (lease,) = await box.control.access.kept.newest(9)
+    assert lease.ending is Ending.LOST
 
 
 async def test_without_a_shell_there_are_tools(box: RunningBox, visit: Visit) -> None:
