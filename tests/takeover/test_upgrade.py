@@ -125,6 +125,7 @@ async def test_a_version_that_is_never_ready(tmp_path: Path, case: str) -> None:
             "migrates and says no": "cannot serve: this version is no good (take another)",
         }
         assert expected[case] in last["reason"]
+        assert "1.0.0 serves again" in (await box.api("GET", "/api/v1/apps"))[1]["sentence"]
         seen = await box.myself()
         assert (seen["version"], seen["busy"], current(tmp_path)) == ("1.0.0", "", "1.0.0")
         audit = await box.audit()
@@ -150,6 +151,12 @@ async def test_a_version_that_crashes_twice_is_gone_back_from(tmp_path: Path) ->
         assert "self.upgrade: serves; on trial for 30 s" in audit
         assert audit[0].startswith("self.upgrade: went back to 1.0.0: ")
         assert seen["previous"] is None, "what was no good is no way back"
+        told = f"The upgrade of minipaas to {last['to_version']} did not hold, and 1.0.0 serves again: "
+        said = (await box.api("GET", "/api/v1/apps"))[1]
+        assert (said["well"], told in said["sentence"]) == (False, True)
+        assert (await box.api("POST", "/api/v1/self/seen", {}))[0] == 200
+        assert (await box.api("GET", "/api/v1/apps"))[1]["well"]
+        assert (await box.audit())[0].startswith("self.seen: 1.0.0 serves: ")
         status, said = await box.api("POST", "/api/v1/self/rollback", {})
         assert (status, said["error"]["code"]) == (404, "self.first")
         async with Steady(box.ingress) as load:

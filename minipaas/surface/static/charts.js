@@ -274,7 +274,7 @@
       said.hidden = false;
       said.textContent = `${words.wordTrouble} ${error.message}`;
     }
-    timer = setTimeout(load, tries ? EVERY["1h"] : EVERY[wanted]);
+    timer = setTimeout(load, tries && tries <= TRIES ? EVERY["1h"] : EVERY[wanted]);
   };
   const fetched = (kind, name) =>
     new Promise((done, failed) => {
