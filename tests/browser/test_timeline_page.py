@@ -30,13 +30,13 @@ async def test_from_a_bad_hour_to_its_cause(scene: RunningBox, visit: Visit) -> 
     one = await operator(scene, visit)
     await one.open("/apps/shop")
     lane = one.page.get_by_role("group", name="Crashes")
-    await lane.get_by_role("link", name="web ended by itself: the kernel killed it").first.click()
+    await lane.get_by_role("link", name="web failed: the kernel killed it").first.click()
     await expect(one.page.get_by_role("heading", name="Timeline of shop")).to_be_visible()
     assert "range=1h" in one.page.url
     happened = one.page.locator("#happened")
     await expect(happened.locator("li", has_text="start web #1, attempt 2").first).to_be_visible()
     assert "live" not in (await one.page.locator("main").get_attribute("hx-trigger") or "")
-    await happened.get_by_role("link", name="web ended by itself").first.click()
+    await happened.get_by_role("link", name="web failed").first.click()
     await expect(one.page.get_by_role("heading", name="Logs of shop")).to_be_visible()
 
 

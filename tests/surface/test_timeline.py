@@ -83,7 +83,7 @@ async def test_all_that_came_together_in_order_of_time(box: SmallBox) -> None:
         (Lane.CHANGE, "the deploy of 1.1 is done", True),
         (Lane.ACCESS, "ann via socket had a shell in shop-web-1-1", None),
         *[
-            (Lane.CRASH, "web ended by itself", False),
+            (Lane.CRASH, "web failed", False),
             (Lane.RESTART, "start web #1, attempt 2", True),
         ]
         * 3,
@@ -136,7 +136,7 @@ async def test_a_crash_loop_is_a_few_marks_with_counts(box: SmallBox) -> None:
     crashes = [one for one in (await get(box, "?range=24h")).marks if one.lane is Lane.CRASH]
     assert len(crashes) < 60
     assert sum(one.count for one in crashes) == 900
-    assert all(one.title == f"{one.count} × web ended by itself" and one.well is False for one in crashes)
+    assert all(one.title == f"{one.count} × web failed" and one.well is False for one in crashes)
     text = await page(box)
     assert len(re.findall("<circle|<path d=.M0-8", text)) < 120
     assert re.search(r'href="/apps/shop/timeline\?range=1h&amp;until=\d+"', text), "a number leads closer"
@@ -176,8 +176,8 @@ async def test_in_the_readers_language(box: SmallBox) -> None:
     await a_bad_night(box, time.time())
     text = await page(box, lang="zh")
     assert "启动 web #1" in text
-    assert "web 自行结束" in text
-    assert "ended by itself" not in text
+    assert "web 失败" in text
+    assert "web failed" not in text
 
 
 async def test_an_address_that_makes_no_sense_is_the_last_day(box: SmallBox) -> None:

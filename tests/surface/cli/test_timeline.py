@@ -34,9 +34,7 @@ def line(*marks: MarkView) -> Timeline:
 def test_what_came_together(box, minipaas):
     marks = (
         mark(Lane.CHANGE, T0 + 60, "the deploy of 1.1 is done", until=T0 + 72, well=True, change=4, actor="token ci"),
-        mark(
-            Lane.CRASH, T0 + 300, "3 × web ended by itself", until=T0 + 420, count=3, well=False, crash="b8a3c00cbf3e"
-        ),
+        mark(Lane.CRASH, T0 + 300, "3 × web failed", until=T0 + 420, count=3, well=False, crash="b8a3c00cbf3e"),
         mark(Lane.ACCESS, T0 + 900, "ann had a shell in web-1", until=None, lease="0a", recorded=True, actor="ann"),
     )
     box.answers["GET /api/v1/apps/shop/timeline"] = (200, line(*marks))
