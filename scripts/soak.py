@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benches.idle import resident_mb
+from kit import crashing
 from kit.box import Author, Box, BoxError, Program, prepare, terminate_cleanly
 from kit.podman import PodmanError, PrivatePodman
 
@@ -52,6 +54,8 @@ PATIENCE = 75.0
 """Seconds for one answer; longer than requests are held."""
 BODY = b"x" * 1024
 SHOWN = 20
+KEPT = 3
+"""Containers of a service that has failed stay with Podman."""
 _RELEASE = re.compile(rb"release (\d+) from ")
 
 
@@ -170,15 +174,47 @@ def _tell(load: Load) -> None:
     print(f"{load.asked.total()} requests, {len(load.failures)} failed")
 
 
+def crash_loop(count: int) -> list[str]:
+    """Fail so often, and look at what is left. Returns what is not as it must be."""
+    with PrivatePodman() as podman:
+        program = Program(podman)
+        author = Author(podman.directory / "author", program)
+        author.make_keys()
+        prepare("hello", podman)
+        with Box(podman.directory / "box", program) as box:
+            box.cli("trust", "add", author.root)
+            before = resident_mb(box.pid)
+            loop = crashing.run(box, author, count, lambda seen: print(f"{seen} failures", file=sys.stderr))
+            after = resident_mb(box.pid)
+            last = box.cli("crash", "open", loop.latest, "--", "cat", "/tmp/last").out
+    print(f"{loop.failures} failures in {loop.groups} groups; {loop.kept} scenes kept, {loop.disk} bytes of them")
+    print(f"{loop.half} bytes after half of the failures; {loop.containers} dead containers are left")
+    print(f"serve: {before:.1f} MB before, {after:.1f} MB after")
+    wrong = {
+        "equal failures are not one group": loop.groups != 1,
+        "not the first and the latest are kept": loop.kept != 2,
+        "scenes grow with failures": loop.disk > 1.5 * loop.half,
+        "containers grow with failures": loop.containers > KEPT,
+        "the file written last is not in the scene": not last.strip().isdigit(),
+    }
+    return [what for what, is_so in wrong.items() if is_so]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--deploys", type=int, default=100, metavar="N")
+    parser.add_argument("--crashes", type=int, metavar="N", help="a service that fails N times instead")
     asked = parser.parse_args()
     terminate_cleanly()
     try:
-        return 1 if soak(asked.deploys) else 0
+        if asked.crashes is None:
+            return 1 if soak(asked.deploys) else 0
+        wrong = crash_loop(asked.crashes)
+        for what in wrong:
+            print(f"WRONG: {what}")
+        return 1 if wrong else 0
     except (BoxError, PodmanError, OSError) as error:
         print(f"cannot soak: {error}", file=sys.stderr)
         return 1
