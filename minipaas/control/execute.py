@@ -116,9 +116,11 @@ class Executor:
             case RunHook():
                 await self._run_hook(step)
             case StartInstance():
-                await self._start(step)
+                with self._scenes.starting():
+                    await self._start(step)
             case WakeInstance():
-                await self._wake(step)
+                with self._scenes.starting():
+                    await self._wake(step)
             case ProveInstance():
                 await self._prove(step)
             case SetRoutes():

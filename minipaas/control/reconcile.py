@@ -3,8 +3,8 @@
 Level-triggered: Podman's events, timers, health changes and API calls only say "look again". The journal is a record,
 not a queue: after a crash the box observes and plans anew, and never resumes old steps.
 
-What always holds: looking takes at most half of the time; an app whose plan cannot be made holds up no other; nothing
-that goes wrong in a round ends the box, and the same trouble is told once.
+What always holds: looking takes at most two thirds of the time; an app whose plan cannot be made holds up no other;
+nothing that goes wrong in a round ends the box, and the same trouble is told once.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Reconciler:
         self._executor = executor
         self._on_look = on_look
         self._news = asyncio.Event()
+        self._done = asyncio.Event()
+        """Something of our own has been done."""
         self._patience = Patience()
         self._deaths = Deaths(registry, scenes)
         self._checks: tuple[Desired | None, dict[Kind, Health | None]] = (None, {})
@@ -81,13 +83,20 @@ class Reconciler:
         """Something may have changed: look again."""
         self._news.set()
 
+    def _wake_at_once(self) -> None:
+        """What was to be done has been done, and somebody may wait for what follows."""
+        self._done.set()
+        self.wake()
+
     async def run(self) -> None:
         """Reconcile until cancelled."""
         retry = 0.0
+        hurried = False
         async with asyncio.TaskGroup() as group:
-            lanes = Lanes(self._registry, self._executor, group, self.wake)
+            lanes = Lanes(self._registry, self._executor, group, self._wake_at_once)
             while True:
                 self._news.clear()
+                self._done.clear()
                 begun = time.monotonic()
                 try:
                     pause = await self.round(lanes)
@@ -101,7 +110,20 @@ class Reconciler:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._news.wait()
-                await asyncio.sleep(min(MAX_GATHER, max(GATHER, took)))
+                hurried = await self._gather(min(MAX_GATHER, took), may_hurry=not hurried)
+
+    async def _gather(self, seconds: float, *, may_hurry: bool) -> bool:
+        """Let news come together before the next look. A look that came upon a start is held up by it, and should not
+        hold up the next one too: who may hurry goes on once the start is done. Returns whether that was so."""
+        await asyncio.sleep(GATHER)
+        if not may_hurry:
+            await asyncio.sleep(max(0.0, seconds - GATHER))
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds - GATHER)):
+                await self._done.wait()
+                return True
+        return False
 
     async def round(self, lanes: Lanes) -> float:
         """One round. Returns the seconds until the next look is due at the latest."""

@@ -12,7 +12,8 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from minipaas.author.version import own_version
 from minipaas.control.clock import clock_synced
@@ -26,6 +27,8 @@ from minipaas.forensics.limits import (
     AUDIT_ROWS,
     AUDIT_SPAN,
     FIGURES,
+    GIVE_WAY,
+    GIVE_WAY_MOST,
     HOLD,
     WAITING,
 )
@@ -65,6 +68,10 @@ class Scenes:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         """By container."""
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._starts = 0
+        """Containers that are being started."""
+        self._calm = asyncio.Event()
+        self._calm.set()
 
     async def close(self) -> None:
         """Break off what is under way: the containers are still there, and are met again at the next start."""
@@ -101,6 +108,25 @@ class Scenes:
                     self._safely(instance, stopped), name=f"scene of {instance.name}"
                 )
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """A container is made and started: nobody asks Podman about scenes meanwhile."""
+        self._starts += 1
+        self._calm.clear()
+        try:
+            yield
+        finally:
+            self._starts -= 1
+            if not self._starts:
+                self._calm.set()
+
+    async def _give_way(self) -> None:
+        """To the replacement of whoever has failed: it is on its way in a moment. What ended holds still."""
+        await asyncio.sleep(GIVE_WAY)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_WAY_MOST):
+                await self._calm.wait()
+
     async def before_removal(self, container: str) -> None:
         """Wait until the scene of a container is taken."""
         task = self._under_way.get(container)
@@ -122,6 +148,7 @@ class Scenes:
         name = identity(instance)
         if await asyncio.to_thread(self._shelf.counted, name):
             return
+        await self._give_way()
         async with self._turn:
             crowded = len(self._under_way) > WAITING  # the last of them are kept again: the latest is one of those
             capture = Capture(self._engine, self._last_lines, instance, stopped, self._alive.pop(instance.id, None))

@@ -22,6 +22,7 @@ from minipaas.engine.attach import Attached, Command
 from minipaas.engine.beside import Beside
 from minipaas.engine.body import create_body, insists_on_process_one
 from minipaas.engine.calls import Calls, decode
+from minipaas.engine.ends import Ends
 from minipaas.engine.events import EventStream
 from minipaas.engine.exec import Executor
 from minipaas.engine.hook import HookResult, HookRunner
@@ -84,6 +85,7 @@ class Engine:
         self.reopener = Reopener(calls, self.archive, info, box)
         self._prober = Prober(on_news, self._executor.probe)
         self._hooks = HookRunner(self, streams)
+        self._ends = Ends(on_news)
         self._events = asyncio.create_task(EventStream(streams, box, on_news).run(), name="podman-events")
         self._names: dict[str, str] = {}
         self._pids: dict[str, int] = {}
@@ -114,6 +116,7 @@ class Engine:
     async def close(self) -> None:
         """End probes, streams and threads. Containers go on."""
         self._events.cancel()
+        self._ends.close()
         await asyncio.gather(self._events, return_exceptions=True)
         await self._prober.close()
         await self._streams.close()
@@ -134,6 +137,7 @@ class Engine:
         )
         self._names = {entry.id: (entry.names or [entry.id])[0] for entry in listed}
         self._pids = {entry.id: entry.pid for entry in listed if entry.state == "running"}
+        self._ends.watch(self._pids)
         endings = await self._learn_endings(listed)
         instances = [found for entry in listed if (found := to_instance(entry, endings.get(entry.id)))]
         self._prober.see(by_id(found for found in instances if found.running))

@@ -49,6 +49,10 @@ AUDIT_ROWS: Final = 100
 AUDIT_SPAN: Final = 3600.0
 FIGURES: Final = 60
 """Points of ten seconds."""
+GIVE_WAY: Final = 0.1
+"""So long a scene waits before Podman is asked about it: the replacement comes first."""
+GIVE_WAY_MOST: Final = 1.0
+"""And at most so long for starts that are under way then."""
 HOLD: Final = 60.0
 """The longest that the removal of a container waits for its scene."""
 
