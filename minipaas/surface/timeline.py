@@ -76,6 +76,10 @@ class Axis(Struct, frozen=True, kw_only=True):
         """Where a time lies, 0 to 1."""
         return min(max((at - self.start) / (self.end - self.start), 0.0), 1.0)
 
+    def place(self, mark: Mark) -> int:
+        """In which of the `PLACES` it stands."""
+        return min(int(self.share(mark.at) * PLACES), PLACES - 1)
+
 
 async def axis(call: Call, app: str, window: Window, until: float | None = None) -> Axis:
     """The stretch that ends at `until`, or now. Of what ends now, nothing is made anew while nothing has happened, and
@@ -175,8 +179,7 @@ def _common(values: Iterable[str | None]) -> str | None:
 
 def placed(axis: Axis, lane: Lane) -> list[Mark]:
     """The marks of one lane for a picture: at most one a place."""
-    width = (axis.end - axis.start) / PLACES
-    return joined((one for one in axis.marks if one.lane is lane), lambda one: int(one.at // width))
+    return joined((one for one in axis.marks if one.lane is lane), axis.place)
 
 
 def title_of(mark: Mark, told: Catalogue) -> str:

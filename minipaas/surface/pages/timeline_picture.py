@@ -18,7 +18,7 @@ from minipaas.model.units import human_bytes
 from minipaas.surface import spark
 from minipaas.surface.i18n import Catalogue
 from minipaas.surface.pages.overview import LEAST_CPU, LEAST_MEMORY, LEAST_REQUESTS, TONES, rounded
-from minipaas.surface.timeline import SECONDS, Axis, Mark, placed, title_of
+from minipaas.surface.timeline import PLACES, SECONDS, Axis, Mark, placed, title_of
 from minipaas.surface.wire_timeline import Lane
 
 AROUND = 60
@@ -34,6 +34,7 @@ class Shape(Struct, frozen=True):
     """One mark: its place and length in percent, how it looks, where it leads and what it says."""
 
     x: str
+    begins: str
     width: str
     tone: str
     count: int
@@ -106,8 +107,11 @@ def picture(axis: Axis, told: Catalogue, *, sees: bool) -> Picture:
 def _shape(axis: Axis, mark: Mark, told: Catalogue, *, sees: bool) -> Shape:
     begins, ends = axis.share(mark.at), axis.share(axis.now if mark.until is None else mark.until)
     long = ends - begins >= LEAST_SPAN
+    # Several stand in the middle of their place, so that their number can be read beside the next one's.
+    middle = (axis.place(mark) + 0.5) / PLACES
     return Shape(
-        x=_percent(begins),
+        x=_percent(begins if mark.count == 1 else middle),
+        begins=_percent(begins),
         width=_percent(ends - begins) if long else "",
         tone="bad" if mark.well is False else "good" if mark.well else "busy" if mark.until is None else "calm",
         count=mark.count,
