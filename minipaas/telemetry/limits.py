@@ -128,6 +128,9 @@ SHIP_LONGEST_WISH: Final = 600.0
 """What a destination may ask for (Retry-After)."""
 SHIP_SPLITS: Final = 32
 """Requests that are spent on finding the lines of one batch that a destination does not want."""
+SHIP_DOUBTS: Final = 16
+"""So many refusals of whole requests, none taken in between, and it is given up for now; enough to halve a batch down
+to one line."""
 SHIP_SETTLE: Final = 5.0
 """Syslog has no answers: what was received there is believed to be safe when the connection lives on for so long."""
 SHIP_CLOSE: Final = 3.0

@@ -38,6 +38,8 @@ class Batch(Struct):
     """Bytes of the log that they are."""
     more: set[str] = set()
     """Apps that have more than that."""
+    refused: int = 0
+    """Of these lines; known once they were sent."""
     first: float | None = None
     """When the oldest was written, Unix seconds."""
 

@@ -22,6 +22,7 @@ from minipaas.telemetry.logs.logs import Logs
 from minipaas.telemetry.shipping.answer import Answer, NotSent, Sender
 from minipaas.telemetry.shipping.cursor import Cursor
 from minipaas.telemetry.shipping.gather import Batch, Gatherer
+from minipaas.telemetry.shipping.parting import Parting
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Shipper:
         self._save = save
         self._stopping = stopping
         self._pause = pause
+        self._proven = False
+        """It has taken lines."""
         self._failures = 0
         self._error, self._error_at = "", None  # type: tuple[str, float | None]
         self._retry_at: float | None = None
@@ -182,26 +185,27 @@ class Shipper:
 
     async def _deliver(self, batch: Batch) -> bool:
         """True: all of it was taken, or is refused for ever. False: it is to be taken from the store again."""
-        left: list[Sequence[Line]] = [batch.lines]
-        splits = limits.SHIP_SPLITS
-        while left:
-            lines = left.pop()
+        parting = Parting(batch.lines, proven=self._proven)
+        while (lines := parting.next()) is not None:
             answer = await self._until_answered(lines)
             if answer is None:
                 return False
-            if answer.split and len(lines) > 1 and splits > 0:
-                splits -= 1
-                half = len(lines) // 2
-                left += [lines[half:], lines[:half]]
-            elif answer.split:
-                self._refused(len(lines), answer.why)
-            else:
-                self._refused(answer.refused, answer.why)
+            parting.note(lines, answer)
             if answer.again:
                 self._failed(f"it did not take {len(answer.again)} of {len(lines)} lines: {answer.again_why}")
-                left.append(answer.again)
                 if not await self._wait(None):
                     return False
+            elif not parting.doubtful:
+                self._well()
+        if parting.doubtful:
+            self._failed(f"it refuses everything: {parting.why}")
+            await self._give_back()
+            await self._wait(None)
+            return False
+        self._proven = self._proven or parting.taken
+        batch.refused = parting.refused
+        if parting.refused:
+            self._refused(parting.refused, parting.why)
         return True
 
     async def _until_answered(self, lines: Sequence[Line]) -> Answer | None:
@@ -220,8 +224,6 @@ class Shipper:
                     return None
                 continue
             self.cursor.counts.sent_bytes += len(body)
-            if not answer.again:
-                self._well()
             if self.config.rate:
                 await self._sleep(len(body) / self.config.rate - (time.monotonic() - began))
             return answer
@@ -240,7 +242,7 @@ class Shipper:
             self.cursor.confirm(batch.move)
             if batch.lines:
                 counts = self.cursor.counts
-                counts.lines += len(batch.lines)
+                counts.lines += len(batch.lines) - batch.refused
                 counts.confirmed_at = time.time()
                 counts.newest = max(counts.newest or 0.0, batch.newest or 0.0)
 
@@ -266,8 +268,6 @@ class Shipper:
         self._failures, self._error, self._error_at, self._retry_at, self._told = 0, "", None, None, ""
 
     def _refused(self, lines: int, why: str) -> None:
-        if not lines:
-            return
         counts = self.cursor.counts
         counts.refused += lines
         if why != counts.refused_why:

@@ -67,10 +67,37 @@ async def test_what_it_ignores_is_counted_and_the_rest_is_there(
     assert tells == (len(loki.requests) == 1)
 
 
-async def test_when_it_refuses_all_that_costs_few_requests(tmp_path: Path, loki: receivers.Loki) -> None:
+async def test_when_it_refuses_all_and_does_not_say_of_which_lines_nothing_is_passed_over(
+    tmp_path: Path, loki: receivers.Loki
+) -> None:
     loki.longest, loki.tell_how_many = 0, False
+    texts = [f"line {number}" for number in range(1000)]
     async with Site(tmp_path, config(Kind.LOKI, loki.url)).running() as site:
-        site.write(*(f"line {number}" for number in range(1000)))
+        site.write(*texts)
+        state = await site.until_state(lambda one: one.failing and one.retry_at)
+        assert state.error.startswith("it refuses everything: entry with timestamp")
+        loki.longest = 100
+        state = await site.until_state(lambda one: one.lines == 1000)
+    assert loki.lines() == texts
+    assert (state.refused, state.failing) == (0, False)
+
+
+async def test_many_that_are_refused_cost_few_requests(tmp_path: Path, loki: receivers.Loki) -> None:
+    loki.longest, loki.tell_how_many = 100, False
+    texts = [f"line {number}" + ("x" * 200 if number % 7 == 3 else "") for number in range(1000)]
+    async with Site(tmp_path, config(Kind.LOKI, loki.url)).running() as site:
+        site.write(*texts)
         state = await site.until_state(lambda one: one.refused and not one.behind_bytes)
-    assert state.refused == 1000
     assert len(loki.requests) <= 2 * limits.SHIP_SPLITS + 2
+    assert set(loki.lines()) == {text for text in texts if len(text) < 100}  # it takes what is good of what it refuses
+    assert state.refused + state.lines == 1000
+
+
+async def test_one_line_alone_that_is_refused(tmp_path: Path, loki: receivers.Loki) -> None:
+    loki.longest, loki.tell_how_many = 100, False
+    async with Site(tmp_path, config(Kind.LOKI, loki.url)).running() as site:
+        site.write("good")
+        await site.until_state(lambda one: one.lines == 1)
+        site.write("x" * 200)
+        state = await site.until_state(lambda one: one.refused)
+    assert (state.refused, state.lines, state.failing) == (1, 1, False)
