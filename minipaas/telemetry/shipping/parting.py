@@ -1,7 +1,7 @@
 """The lines of one batch, parted into those that a destination takes and those that it refuses. Pure.
 
-When a whole request is refused (400, 413, 422), halves of it are sent, and halves of these, until a line that is refused
-is alone; that costs a bounded number of requests. What always holds: a destination that refuses everything and says of no
+When a whole request is refused (400, 413, 422), halves of it are sent, and halves of these, until a refused line is
+alone; that costs a bounded number of requests. What always holds: a destination that refuses everything and says of no
 single line why is not believed; more likely its address or its settings are wrong, so nothing is passed over then.
 """
 
