@@ -36,6 +36,7 @@ apps = st.builds(
     covered=counts,
     instances=st.lists(instances, max_size=3, unique_by=lambda one: one.key),
     routes=st.lists(routes, max_size=2, unique_by=lambda one: one.key),
+    seen=st.integers(0, 5),
 )
 frames = st.builds(Frame, st.dictionaries(st.sampled_from(["shop", "blog"]), apps, max_size=2))
 
@@ -47,6 +48,7 @@ def merged(*parts: Frame) -> object:
     return {
         app: (
             point.covered,
+            point.seen,
             sorted(((one.key, one) for one in point.instances), key=lambda pair: pair[0]),
             sorted(((one.key, one) for one in point.routes), key=lambda pair: pair[0]),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minipaas.model.metrics import Range, Seen, Series
+from minipaas.model.metrics import Range, Seen, Series, Window
 from tests.telemetry.made import MIB, T0, Simulation, place, reading, used
 
 
@@ -43,6 +43,31 @@ async def test_a_day_in_minutes_and_a_month_in_quarters(tmp_path: Path) -> None:
         assert points - 1 <= known(cpu) <= points
         assert (cpu[-points // 2 - 2], cpu[-3]) == (pytest.approx(0.5, rel=0.02), pytest.approx(1.0))
         assert series.routes[0].requests[-3] == pytest.approx(20.0)
+    await box.telemetry.close()
+
+
+async def test_the_past_of_an_app_in_as_many_columns_as_a_picture_needs(tmp_path: Path) -> None:
+    """A bad minute, three hours ago, is the worst of its column in every window, also when only quarters are kept."""
+    box = Simulation(tmp_path)
+    box.telemetry.see({"shop": Seen.RUNNING})
+    await box.run(600)
+    box.telemetry.see({"shop": Seen.DOWN})
+    await box.run(60)
+    box.telemetry.see({"shop": Seen.RUNNING})
+    bad = box.now - 30
+    await box.run(3 * 3600)
+    for window, step in ((Window.DAY, 600), (Window.WEEK, 3600), (Window.MONTH, 21_600)):
+        until = -(-box.now // step) * step
+        past = await box.telemetry.app_past("shop", window, until)
+        assert past.step == step
+        assert [at for at, seen in enumerate(past.seen) if seen is Seen.DOWN] == [int((bad - past.start) // step)]
+        assert past.start + len(past.seen) * step >= box.now, "up to now, and not beyond"
+        assert past.cpu[-1] == pytest.approx(0.5, rel=0.02)
+        assert past.requests[-1] == pytest.approx(20.0, rel=0.02)
+        assert past.errors[-1] == pytest.approx(2.0, rel=0.02)
+    hour = await box.telemetry.app_past("shop", Window.HOUR, T0 + 900)
+    assert hour.step == 60, "of this hour the seconds are no longer kept"
+    assert Seen.DOWN in hour.seen
     await box.telemetry.close()
 
 
