@@ -62,7 +62,7 @@ HOOK_WAIT_SLICE: Final = 60.0
 """One call that waits for a hook's end; then another one."""
 
 # Probes.
-FIRST_PROBE: Final = 0.05
+FIRST_PROBE: Final = 0.02
 """After the start; doubled up to the interval until the first success."""
 SETTLE: Final = 1.0
 """A service that nobody can ask is healthy when it has run for so long."""

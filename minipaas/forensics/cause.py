@@ -6,6 +6,7 @@ import hashlib
 import re
 import signal
 from collections.abc import Sequence
+from itertools import groupby
 
 from minipaas.model.capsule import Cause
 from minipaas.model.observed import Instance
@@ -42,8 +43,10 @@ def signal_name(code: int) -> str:
 
 
 def group_of(app: str, service: str, cause: Cause, code: int | None, last_words: Sequence[str]) -> str:
-    """The same for equal failures: what varies in the last lines of the log does not count."""
-    said = [_VARIES.sub("#", line).strip() for line in last_words if line.strip()][-_LINES:]
+    """The same for equal failures: what varies in the last lines of the log does not count, nor how often one after the
+    other says the same."""
+    said = [_VARIES.sub("#", line).strip() for line in last_words if line.strip()]
+    said = [line for line, _ in groupby(said)][-_LINES:]
     code = None if cause is Cause.HEALTH else code  # whether it ended by itself or was killed then says nothing
     text = "\n".join([app, service, cause, str(code), *said])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -35,6 +35,25 @@ class Scene:
         return self.program.run("crash", "open", file, *words, check=check, MINIPAAS_HOST="unix:///nowhere")
 
 
+def killed(box: Box, podman: PrivatePodman, times: int) -> str:
+    """An instance is killed, for so many times now; the group of all of them, once it is counted."""
+    running = wait_for("somebody who runs", lambda: [one for one in instances(box) if one["state"] == "running"])
+    name = running[0]["name"]
+    (box.data / "scratch" / name / "tmp/last").write_text(LAST)
+    podman.run("kill", "-s", "KILL", name)
+
+    def counted() -> str:
+        groups = box.cli("crashes", "--json").json["groups"]
+        assert len(groups) <= 1, "they are all the same"
+        return str(groups[0]["id"]) if groups and groups[0]["count"] == times else ""
+
+    return str(wait_for(f"{times} failures", counted))
+
+
+def instances(box: Box) -> list[dict[str, Any]]:
+    return list(box.app("hello")["services"][0]["instances"])
+
+
 @pytest.fixture(scope="module")
 def scene(
     tmp_path_factory: pytest.TempPathFactory, author: Author, hello: HelloBundles, laptop: PrivatePodman
@@ -47,10 +66,8 @@ def scene(
         box.cli("trust", "add", author.root)
         box.cli("deploy", hello())
         box.cli("deploy", bundle)
-        name = box.app("hello")["services"][0]["instances"][0]["name"]
-        (box.data / "scratch" / name / "tmp/last").write_text(LAST)
-        podman.run("kill", "-s", "KILL", name)
-        group = wait_for("the scene", lambda: box.cli("crashes", "--json").json["groups"])[0]["id"]
+        for times in (1, 2, 3):
+            group = killed(box, podman, times)
         key.write_text(box.cli("crash", "key").out)
         said = box.cli("crash", "export", group, "-o", small).out
         assert "is not in it" in said

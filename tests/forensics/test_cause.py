@@ -80,3 +80,11 @@ def test_different_failures(other: tuple[str, str, Cause, int, list[str]]) -> No
 
 def test_how_a_hang_was_ended_makes_no_difference() -> None:
     assert group_of("shop", "web", Cause.HEALTH, 137, LINES) == group_of("shop", "web", Cause.HEALTH, 143, LINES)
+
+
+def test_how_often_it_said_the_same_makes_no_difference() -> None:
+    once, often = ["GET /1: 200"], [f"GET /{number}: 200" for number in range(9)]
+    assert group_of("shop", "web", Cause.SIGNAL, 137, once) == group_of("shop", "web", Cause.SIGNAL, 137, often)
+    assert group_of("shop", "web", Cause.SIGNAL, 137, [*often, "bye"]) != group_of(
+        "shop", "web", Cause.SIGNAL, 137, often
+    )
