@@ -139,7 +139,7 @@ SHIP_MESSAGE: Final = 8000
 """Text of one syslog message; receivers take 8 KiB as a rule (RFC 5424, 6.1). A longer line becomes several."""
 SHIP_SECRET: Final = 16 * 1024
 """Of a file of credentials."""
-SHIP_CHEW: Final = 256
+SHIP_CHEW: Final = 64
 """Lines that are worked on in one go, before the event loop gets its turn."""
 SHIP_LOSING: Final = 86_400.0
 """So long the box says of itself that lines were lost."""

@@ -25,6 +25,7 @@ from minipaas.telemetry.logs.segment import Block, Reader, Unusable
 from minipaas.telemetry.logs.shelf import readers, segments
 from minipaas.telemetry.logs.tail import Tail
 from minipaas.telemetry.shipping.cursor import Cursor, Key, Move
+from minipaas.telemetry.shipping.origin import gently
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +231,7 @@ class Gatherer:
 
     def _lines(self, reader: Reader, block: Block, at: int) -> list[Line]:
         """From there on; and what minipaas remarks on lines that it did not keep, some of which may have been taken."""
-        lines = read(reader.data(block), block.at, block.source)
+        lines = gently(read(reader.data(block), block.at, block.source))
         return [line for line in lines if line.at >= at or line.stream is Stream.MINIPAAS]
 
     def _missing(self, key: Key, at: int, ends: int) -> None:

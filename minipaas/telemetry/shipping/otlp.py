@@ -47,12 +47,12 @@ class Otlp:
     def encode(self, lines: Iterable[Line]) -> bytes:
         """One ExportLogsServiceRequest; a resource is a container."""
         now = str(self._clock())
-        resources: dict[str, tuple[Source, list[dict[str, object]]]] = {}
+        resources: dict[str, tuple[Source, list[msgspec.Raw]]] = {}
         for line in lines:
             key = line.source.container
             if key not in resources:
                 resources[key] = line.source, []
-            resources[key][1].append(self._record(line, now))
+            resources[key][1].append(msgspec.Raw(_encode(self._record(line, now))))  # not all at the end
         return _encode(
             {
                 "resourceLogs": [
