@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -27,6 +28,7 @@ from minipaas.engine.events import EventStream
 from minipaas.engine.exec import Executor
 from minipaas.engine.hook import HookResult, HookRunner
 from minipaas.engine.info import EngineInfo, read_info, require_version
+from minipaas.engine.kernellog import killed_for_memory
 from minipaas.engine.lent import Lent
 from minipaas.engine.logs import text_lines
 from minipaas.engine.networks import known_as
@@ -59,6 +61,7 @@ from minipaas.model.usage import Usage
 log = logging.getLogger(__name__)
 
 _GONE = frozenset({404})
+_KILLED = 128 + signal.SIGKILL
 
 
 class Engine:
@@ -218,11 +221,14 @@ class Engine:
 
     async def _ending(self, container: str) -> Ending | None:
         try:
-            return to_ending(await self.inspect(container))
+            ending = to_ending(await self.inspect(container))
         except EngineError as error:
             if error.code != "engine.missing":
                 raise
             return None  # removed in the meantime; the next look will not list it
+        if ending.exit_code == _KILLED and not ending.oom_killed:
+            return msgspec.structs.replace(ending, oom_killed=await asyncio.to_thread(killed_for_memory, container))
+        return ending
 
     # --- images, networks, volumes
 

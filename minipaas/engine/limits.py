@@ -36,6 +36,10 @@ MAX_LINE: Final = 1024**2
 """One JSON line of a stream (events, pull, build)."""
 MAX_LOG_LINES: Final = 10_000
 MAX_ERROR_TEXT: Final = 600
+KERNEL_RECORD: Final = 8192
+"""CONSOLE_EXT_LOG_MAX of the kernel: a shorter read fails."""
+KERNEL_LOG: Final = 8 * 1024**2
+"""Of the kernel's log, the oldest first; its buffer is seldom larger than 1 MiB."""
 
 # Scenes.
 SCENE: Final = 60.0

@@ -166,7 +166,8 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
     assert files["tmp/core"].startswith(b"\x7fELF")
 
     eats = found["eats"]
-    assert eats["exit_code"] == 137
+    assert (eats["cause"], eats["exit_code"]) == ("memory", 137)
+    assert eats["reason"] == "the kernel killed it: it wanted more memory than its limit"
     assert eats["last_words"] == ["opening one more tab"]
     assert written(box, eats)["tmp/last"] == b"opening one more tab"
 
@@ -186,6 +187,8 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
 
     shown = box.cli("crash", "show", falls["id"]).out
     assert "ended by SIGSEGV" in shown
+    had_open = box.cli("crash", "show", hangs["id"], "--all").out.partition("what its processes had open")[2]
+    assert re.search(r"\d+: 1 -> pipe:", had_open)
     assert "core files: /tmp/core" in shown
     told = box.cli("crashes").out
     assert "failed its health check" in told

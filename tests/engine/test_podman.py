@@ -170,8 +170,6 @@ async def test_services_find_each_other_by_name(engine: Engine, image: str) -> N
 
 
 async def test_out_of_memory_is_told(engine: Engine, image: str) -> None:
-    if engine.info.cgroup == "v1":
-        pytest.skip("conmon does not see it with cgroups v1")
     launch = sh(image, "exec tail /dev/zero", port=None, memory=16 * 1024**2)
     container = await launch_one(engine, launch)
     seen = await ended(engine, container)

@@ -81,6 +81,8 @@ def _alive(alive: Alive, most: int | None) -> None:
         f"{each.local} {each.state}{'' if each.state == 'LISTEN' else f' {each.peer}'}" for each in alive.sockets
     )
     _part("its sockets", sockets, most)
+    files = (f"{each.pid}: {clean(file)}" for each in alive.processes for file in each.files)
+    _part("what its processes had open", files, most)
     _part("could not be seen", alive.missing, None)
 
 
