@@ -15,7 +15,11 @@ RECORD = (
     "4,2015,27870916601,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=libpod-{id},mems_allowed=0,"
     "oom_memcg={memcg},task_memcg={memcg},task=python3,pid=8680,uid=1000\n"
 )
-PLACES = ("/libpod_parent/libpod-{id}", "/machine.slice/libpod-{id}.scope", "/machine.slice/libpod-{id}.scope/container")
+PLACES = (
+    "/libpod_parent/libpod-{id}",
+    "/machine.slice/libpod-{id}.scope",
+    "/machine.slice/libpod-{id}.scope/container",
+)
 
 
 @pytest.mark.parametrize("place", PLACES)

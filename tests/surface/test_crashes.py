@@ -7,8 +7,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec import structs
 
 from minipaas.control.exported import opened
+from minipaas.forensics.shelf import LOG
+from minipaas.model.capsule import Alive, Figures, Process
 from tests.boxes import RunningBox, fake, started, toml
 
 __all__ = ["fake", "started"]
@@ -103,3 +106,37 @@ async def test_the_page_says_what_changed_since_it_served_well(
     assert "services.web.replicas" in since
     assert "hunter2" not in page
     assert "image=true" in page
+
+
+async def test_the_page_says_what_it_had_open_and_what_it_used(
+    started: RunningBox, admin: aiohttp.ClientSession
+) -> None:
+    process = Process(
+        pid=7,
+        parent=1,
+        state="S",
+        command="serve",
+        threads=1,
+        memory=4096,
+        wait="futex_wait",
+        stack=(),
+        files=("3 -> /var/lib/orders",),
+    )
+    shelf = started.control.shelf
+    _, died = shelf.find(shelf.groups()[0].id)
+    hung = structs.replace(
+        died,
+        id="0123456789ab-000001",
+        alive=Alive(at=died.at, processes=(process,), missing=("kernel stacks: Permission denied",)),
+        figures=Figures(
+            start=died.at, step=10, cpu=(None, 0.25), memory=(None, 2048.0), peak=(None, 4096.0), pids=(None, 1.0)
+        ),
+    )
+    staged = shelf.stage(hung.id)
+    (staged / LOG).write_text("")
+    shelf.put(staged, hung)
+    async with admin.get(f"/crashes/{hung.id}") as answer:
+        page = await answer.text()
+    assert "7: 3 -&gt; /var/lib/orders" in page
+    assert "kernel stacks: Permission denied" in page
+    assert "at most 4.0 KiB of memory and 0.25 cores" in page
