@@ -31,6 +31,8 @@ CA_VARIABLE = "MINIPAAS_CA"
 _SOCKADDR_MAX = 100
 """A Unix socket path longer than this may not fit into sockaddr_un (108 bytes)."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SCRIPT = "etc/init.d/minipaas"
+"""Of OpenRC and System V."""
 
 
 def default_data() -> Path:
@@ -223,17 +225,35 @@ def tls_context() -> ssl.SSLContext:
 
 
 def late(address: Address, seconds: float) -> Unreachable:
+    look = _service_of(address, "status") or "minipaas doctor"
     return Unreachable(
         f"cannot reach {address}: no answer within {seconds:g} s",
-        hint="look at the box: systemctl status minipaas; journalctl -u minipaas",
+        hint=f"look at the box: {look}{'; journalctl -u minipaas' if look.startswith('systemctl s') else ''}",
         code="box.silent",
     )
+
+
+def service(verb: str, root: Path = Path("/")) -> str:
+    """What starts the box of this machine, or tells how it is, as `minipaas install` would have it; empty where nothing
+    starts services."""
+    if (root / "run/systemd/system").is_dir():
+        units = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "systemd/user")
+        mine = os.geteuid() != 0 and (units / "minipaas.service").exists()
+        return f"systemctl {'--user ' if mine else ''}{verb} minipaas"
+    return f"/{_SCRIPT} {verb}" if (root / _SCRIPT).exists() else ""
+
+
+def _service_of(address: Address, verb: str) -> str:
+    """The same of any box; of those elsewhere is known only that most have systemd."""
+    local = address.scheme == "unix" or address.host in _LOOPBACK
+    return service(verb) if local else f"systemctl {verb} minipaas"
 
 
 def unreachable(address: Address, error: Exception, timeout: float) -> MinipaasError:
     """Why a box does not answer, and the next command to type."""
     local = address.scheme == "unix"
-    start = "start it: systemctl start minipaas (or: minipaas serve); another box: --to URL"
+    started = _service_of(address, "start")
+    start = f"start it: {f'{started} (or: minipaas serve)' if started else 'minipaas serve'}; another box: --to URL"
     if isinstance(error, TimeoutError):
         return late(address, timeout)
     if isinstance(error, FileNotFoundError | NotADirectoryError) and local:

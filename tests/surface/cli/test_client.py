@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from minipaas.model.errors import Forbidden, Invalid, MinipaasError, Missing, NoSpace, Refused, Unreachable
 from minipaas.surface.client import Box, Limits
-from minipaas.surface.connection import Address, default_data
+from minipaas.surface.connection import Address, default_data, service
 from minipaas.surface.wire import Accepted
 from minipaas.surface.wire_box import Healthz
 
@@ -126,6 +126,22 @@ def test_unreachable_says_why_and_what_to_type(tmp_path, url, code):
     assert gone.value.code == code
     assert gone.value.message.startswith("cannot reach the box")
     assert gone.value.hint
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ((), ""),
+        (("run/systemd/system",), "systemctl start minipaas"),
+        (("run/systemd/system", "etc/init.d/minipaas"), "systemctl start minipaas"),
+        (("etc/init.d/minipaas",), "/etc/init.d/minipaas start"),
+    ],
+)
+def test_what_starts_the_box_is_what_install_has_made(tmp_path, monkeypatch, there, told):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in there:
+        (tmp_path / name).mkdir(parents=True)
+    assert service("start", tmp_path) == told
 
 
 def test_a_box_that_says_nothing(boxes):
