@@ -22,7 +22,7 @@ async def test_instances_and_hooks_are_followed(started: RunningBox) -> None:
     assert done.state == "done"
     one = started.instances()[0]
     started.fake.log(one.id, "hello", "world")
-    await started.until(lambda: texts(started))
+    await started.until(lambda: texts(started, text="hello"))
     assert await texts(started, service="web", text="hello") == ["hello"]
     assert await texts(started, text="hook ran") == ["hook ran"], "its container is gone by now"
 
