@@ -187,6 +187,7 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
 
     shown = box.cli("crash", "show", falls["id"]).out
     assert "ended by SIGSEGV" in shown
+    assert "its limit of memory: 48.0 MiB" in box.cli("crash", "show", eats["id"]).out
     had_open = box.cli("crash", "show", hangs["id"], "--all").out.partition("what its processes had open")[2]
     assert re.search(r"\d+: 1 -> pipe:", had_open)
     assert "core files: /tmp/core" in shown

@@ -69,6 +69,8 @@ def logs(
         print_json(answer)
         return
     told = box.understand(answer, Logs).lines
+    if not told:
+        print(f"no line of {name} fits; what runs, and its names: minipaas status {app}", file=sys.stderr)
     printer = Printer(times, sorted({line.instance for line in told}))
     for line in told:
         printer.show(line)

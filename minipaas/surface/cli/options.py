@@ -47,7 +47,7 @@ def box_options(command: F) -> F:
 def app_and_service(name: str) -> tuple[str, str | None]:
     """`APP` or `APP/SERVICE`, taken apart. Raises Invalid."""
     app, slash, service = name.partition("/")
-    if not app or (slash and not service):
+    if not app or (slash and not service) or "/" in service:
         raise Invalid(f"cannot read {name!r}: it is not APP or APP/SERVICE", code="cli.name")
     return app, service or None
 

@@ -88,6 +88,8 @@ def _alive(alive: Alive, most: int | None) -> None:
 
 def _machine(one: Capsule) -> None:
     host = one.host
+    if one.memory is not None:
+        print(f"its limit of memory: {human_bytes(one.memory)}")
     if host is not None:
         clock = {True: "in sync", False: "NOT in sync", None: "unknown"}[host.clock_synced]
         print(

@@ -35,9 +35,10 @@ class Filter:
     def of_source(self, source: Source) -> bool:
         """Whether this container's lines are wanted at all."""
         wanted = self.wanted
+        names = (source.instance, f"minipaas-{source.instance}", source.container)  # the second is Podman's
         return (
             (wanted.service is None or source.service == wanted.service)
-            and (wanted.instance is None or wanted.instance in (source.instance, source.container))
+            and (wanted.instance is None or wanted.instance in names)
             and (wanted.releases is None or source.release in wanted.releases)
         )
 

@@ -29,6 +29,22 @@ def test_logs_of_several_instances_say_whose(box, minipaas):
     assert minipaas("logs", "shop", "-n", "3").out == "web-1    │ a\nworker-1 │ b\n"
 
 
+def test_when_no_line_fits_that_is_said(box, minipaas):
+    box.answers["GET /api/v1/apps/shop/logs"] = (200, wire.Logs(lines=()))
+    done = minipaas("logs", "shop/wep")
+    assert (done.code, done.out) == (0, "")
+    assert "no line of shop/wep fits" in done.err
+    assert "minipaas status shop" in done.err
+
+
+def test_an_instance_is_no_service(box, minipaas):
+    for command in (("logs", "shop/web/2"), ("restart", "shop/web/2")):
+        done = minipaas(*command)
+        assert done.code == 2
+        assert "'shop/web/2': it is not APP or APP/SERVICE" in done.err
+    assert box.seen == []
+
+
 def test_every_filter_is_the_boxs_to_apply(box, minipaas):
     box.answers["GET /api/v1/apps/shop/logs"] = (200, wire.Logs(lines=()))
     minipaas(

@@ -68,4 +68,6 @@ def test_whose_lines() -> None:
     assert Filter(Wanted(service="web")).of_source(source())
     assert not Filter(Wanted(service="worker")).of_source(source())
     assert Filter(Wanted(instance="shop-web-c1")).of_source(source())
+    assert Filter(Wanted(instance="minipaas-shop-web-c1")).of_source(source()), "as status and Podman name it"
+    assert not Filter(Wanted(instance="web-c1")).of_source(source())
     assert not Filter(Wanted(releases=frozenset({"sha256:2"}))).of_source(source())
