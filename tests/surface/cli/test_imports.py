@@ -46,7 +46,7 @@ def test_nothing_heavy_is_imported(box, views, args):
     past = {"start": 0.0, "step": 600, "seen": [], "cpu": [], "memory": [], "requests": [], "errors": []}
     line = {"app": "shop", "start": 0.0, "end": 1.0, "now": 1.0, "marks": [], "past": past}
     box.answers["GET /api/v1/apps/shop/timeline"] = (200, line)
-    box.answers["GET /api/v1/apps/shop/logs"] = (200, {"lines": []})
+    box.answers["GET /api/v1/apps/shop/logs"] = (200, {"lines": [{"instance": "web-1", "text": "hello"}]})
     box.answers["GET /api/v1/trust"] = (200, {"roots": []})
     box.answers["GET /api/v1/tokens"] = (200, {"tokens": []})
     box.answers["GET /api/v1/audit"] = (200, {"rows": []})
