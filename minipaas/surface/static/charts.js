@@ -154,7 +154,7 @@
       return {
         width: Math.max(this.plot.clientWidth, 120),
         height: HEIGHT,
-        padding: [8, 8, 0, 0],
+        padding: [8, 20, 0, 0],
         cursor: { sync: { key: "charts" }, drag: { setScale: false, x: false, y: false }, points: { size: 6 }, y: false },
         legend: { show: false },
         hooks: { setCursor: [(plot) => this.tell(plot.cursor.idx ?? null)] },
