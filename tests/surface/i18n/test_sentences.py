@@ -1,4 +1,4 @@
-"""The operator's handbook explains every sentence that the page can say about an app or the box, and no other."""
+"""The handbook explains every sentence of the page on the state of apps and box, or that asks for something."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ BOOK = (Path(__file__).parents[3] / "docs" / "operator-handbook.md").read_text()
 SECTIONS = ("box", "need", "app", "after")
 PARTS = {"app.other_release", "app.up"}
 """Pieces of sentences."""
+OTHERS = {
+    "box_page.clock_unsynced",
+    "box_page.root_expired",
+    "shipping.failing",
+    "upload.not_served",
+    "js.lost",
+    "js.unsent",
+}
+"""Beyond the state of an app or the box: what else asks something of who reads it."""
 
 
 def told() -> set[str]:
@@ -24,7 +33,11 @@ def told() -> set[str]:
 
 def said() -> set[str]:
     """What the catalogue has."""
-    texts = [text for key, text in EN.texts.items() if key.partition(".")[0] in SECTIONS and key not in PARTS]
+    texts = [
+        text
+        for key, text in EN.texts.items()
+        if key in OTHERS or (key.partition(".")[0] in SECTIONS and key not in PARTS)
+    ]
     return {form for text in texts for form in ([text] if isinstance(text, str) else text.values())}
 
 
