@@ -93,11 +93,13 @@ def facts(places: Places, init: Init | None = None) -> Facts:
 
 
 def leftovers(known: Facts) -> tuple[list[str], list[str]]:
-    """Names of the containers that run and of the volumes that are kept, of the box here; of any box of this Podman
-    where none answers."""
+    """Names of the containers that run and of the volumes that are kept, of the box whose data lie here, whether it
+    runs or not: another one may use this Podman, or answer on its port. Raises MinipaasError when it cannot be told
+    which box that is."""
     from minipaas.engine.body import BOX
+    from minipaas.registry.identity import box_of
 
-    label = BOX if known.box is None else f"{BOX}={known.box.id}"
+    label = f"{BOX}={box_of(known.data / 'registry.db')}"
     mark = quote(msgspec.json.encode({"label": [label]}))
     kind = list[dict[str, Any]]
     told = together(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from minipaas.model.errors import Missing
+from minipaas.model.errors import MinipaasError, Missing
 from minipaas.surface.cli.host import audit, places_of, prefix_option, step, user_option
 from minipaas.surface.cli.options import sure
 
@@ -60,9 +60,15 @@ def uninstall(user: bool, prefix: Path | None, purge: bool, yes: bool) -> None:
 
 def _left(known: Facts) -> Iterator[str]:
     """What an uninstall leaves, and how to remove it."""
+    from minipaas.engine.body import BOX
     from minipaas.surface.diagnosis import leftovers
 
-    containers, volumes = leftovers(known)
+    try:
+        containers, volumes = leftovers(known)
+    except MinipaasError as error:
+        yield f"Containers and volumes that stay are not listed here: {error.message}"
+        yield f"  those of every minipaas on this Podman: podman ps --filter label={BOX}"
+        return
     if containers:
         yield f"These containers keep running: {', '.join(containers)}"
         yield f"  remove them: podman rm -f {' '.join(containers)}"
