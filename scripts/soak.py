@@ -1,28 +1,24 @@
 """Deploys under load on a real Podman, and the count of requests that did not get their right answer: it has to be 0.
 
-Two services change with every deploy: `web` has two instances and is replaced side by side; `store` holds a volume, so
-it is stopped before its successor starts. Each is asked by a client that keeps its connection, by one that makes a new
-one for every request, and by one that sends a body, which must not be sent twice. An answer is right when it is whole,
-has status 200 and comes from a release that may answer at that moment.
+Three services change with every deploy: `web` has two instances and is replaced side by side; `store` holds a volume,
+so it is stopped before its successor starts; `talk` says back what it hears on a WebSocket. web and store are asked by
+clients that keep their connection, with and without TLS, by one that makes a new one for every request, and by one that
+sends a body, which must not be sent twice; wrk asks web over many connections. An answer is right when it is whole, has
+status 200 and is of a release that may answer at that moment. A WebSocket may end with its instance, and only then.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import re
 import shutil
 import sys
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from benches.idle import resident_mb
 from kit import crashing
 from kit.box import Author, Box, BoxError, Program, prepare, terminate_cleanly
+from kit.load import Load
 from kit.podman import PodmanError, PrivatePodman
 
 APP = """\
@@ -46,80 +42,30 @@ routes = ["store.localhost"]
 volumes = {{ data = "/data" }}
 env = {{ GREETING = "release {number}" }}
 health = {{ http = "/", interval = "1s", timeout = "2s", grace = "60s" }}
+[services.talk]
+build = "."
+command = ["busybox", "nc", "-ll", "-p", "8081", "-e", "/www/talk"]
+port = 8081
+routes = ["talk.localhost"]
+env = {{ GREETING = "release {number}" }}
+"""
+TALK = """\
+#!/bin/sh
+while read -r line; do
+    line=${line%?}
+    case $line in Sec-WebSocket-Key:*) key=${line#* } ;; "") break ;; esac
+done
+[ -n "$key" ] || { printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n'; exit 0; }
+sum=$(printf '%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11' "$key" | busybox sha1sum)
+accept=$(printf '%s' "${sum%% *}" | busybox xxd -r -p | busybox base64)
+printf 'HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n'
+printf 'Sec-WebSocket-Accept: %s\\r\\n\\r\\n' "$accept"
+exec cat
 """
 HOSTS = ("web.localhost", "store.localhost")
-PAUSE = 0.02
-"""Seconds between two requests of a client."""
-PATIENCE = 75.0
-"""Seconds for one answer; longer than requests are held."""
-BODY = b"x" * 1024
 SHOWN = 20
 KEPT = 3
 """Containers of a service that has failed stay with Podman."""
-_RELEASE = re.compile(rb"release (\d+) from ")
-
-
-class Load:
-    """The clients. `allowed` are the numbers of the releases that may answer now."""
-
-    def __init__(self, box: Box) -> None:
-        self.allowed = frozenset({1})
-        self.asked: Counter[str] = Counter()
-        self.slowest: Counter[str] = Counter()
-        """Milliseconds."""
-        self.failures: list[str] = []
-        self._box = box
-        self._stop = threading.Event()
-        kinds = (("GET", True), ("GET", False), ("POST", True))
-        self._threads = [
-            threading.Thread(target=self._run, args=(host, method, keep), name=f"{method} {host}")
-            for host in HOSTS
-            for method, keep in kinds
-        ]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(PATIENCE)
-
-    @contextmanager
-    def change(self, number: int) -> Iterator[None]:
-        """Until the end of the block the release may still be the one of before; then it has to be this one."""
-        self.allowed |= {number}
-        yield
-        self.allowed = frozenset({number})
-
-    def _run(self, host: str, method: str, keep: bool) -> None:
-        kind = f"{method} {host}, {'one connection' if keep else 'a connection each'}"
-        connection = http.client.HTTPConnection("127.0.0.1", self._box.ingress, timeout=PATIENCE)
-        while not self._stop.wait(PAUSE):
-            before, begun = self.allowed, time.monotonic()
-            try:
-                connection.request(method, "/cgi-bin/whoami", BODY if method == "POST" else None, {"Host": host})
-                response = connection.getresponse()
-                body = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                self._failed(kind, repr(error))
-            else:
-                found = _RELEASE.search(body)
-                if response.status != 200 or found is None:
-                    self._failed(kind, f"{response.status}: {body[:100]!r}")
-                elif int(found[1]) not in before | self.allowed:
-                    self._failed(kind, f"release {int(found[1])} answered instead of {sorted(self.allowed)}")
-            self.asked[kind] += 1
-            self.slowest[kind] = max(self.slowest[kind], round(1000 * (time.monotonic() - begun)))
-            if not keep:
-                connection.close()
-        connection.close()
-
-    def _failed(self, kind: str, why: str) -> None:
-        self.failures.append(f"{time.strftime('%H:%M:%S')} {kind}: {why}")
 
 
 def soak(deploys: int) -> int:
@@ -128,10 +74,10 @@ def soak(deploys: int) -> int:
         author = Author(maker.directory / "author", Program(maker))
         author.make_keys()
         build = _builder(author, prepare("hello", maker), maker.directory / "soak")
-        with Box(podman.directory / "box", Program(podman)) as box:
+        with Box(podman.directory / "box", Program(podman), tls=True, config="[tls]\nredirect = false\n") as box:
             box.cli("trust", "add", author.root)
             box.cli("deploy", build(1))
-            with Load(box) as load:
+            with Load(box, HOSTS, "talk.localhost") as load:
                 for number in range(2, deploys + 2):
                     _turn(box, load, number, build(number))
                     print(
@@ -144,6 +90,8 @@ def soak(deploys: int) -> int:
 
 def _builder(author: Author, hello: Path, source: Path) -> Callable[[int], Path]:
     shutil.copytree(hello, source, symlinks=True)
+    (source / "www/talk").write_text(TALK)
+    (source / "www/talk").chmod(0o755)
 
     def build(number: int) -> Path:
         (source / "app.toml").write_text(APP.format(version=f"{number}.0.0", number=number))
@@ -161,14 +109,15 @@ def _turn(box: Box, load: Load, number: int, bundle: Path) -> None:
             box.cli("rollback", "soak")
         with load.change(number):
             box.cli("rollback", "soak", "--to", f"{number}.0.0")
-        box.cli("restart", "soak")
-        for replicas in ("1", "4", "2"):
-            box.cli("scale", "soak/web", replicas)
+        with load.moving():
+            box.cli("restart", "soak")
+            for replicas in ("1", "4", "1", "2"):
+                box.cli("scale", "soak/web", replicas)
 
 
 def _tell(load: Load) -> None:
     for kind, count in sorted(load.asked.items()):
-        print(f"{count:>8}  {kind}; the slowest took {load.slowest[kind]} ms")
+        print(f"{count:>8}  {kind}" + (f"; the slowest took {load.slowest[kind]} ms" if kind in load.slowest else ""))
     for failure in load.failures[:SHOWN]:
         print(failure)
     print(f"{load.asked.total()} requests, {len(load.failures)} failed")
