@@ -86,9 +86,12 @@ class Capture:
         _write_log(staged / LOG, lines)
         collected = await self._had(
             "files",
-            asyncio.to_thread(files.collect, engine.archive, one.id, changes, staged / FILES),
+            asyncio.to_thread(
+                files.collect, engine.archive, one.id, changes, staged / FILES, tuple(making.volumes.values())
+            ),
             files.Collected(),
         )
+        listed = collected.listed(changes)
         last_words = _last_words(lines)
         cause, signal, reason = cause_of(one, self._stopped)
         return Capsule(
@@ -121,8 +124,8 @@ class Capture:
             pids=spec.pids if spec is not None else None,
             last_words=last_words,
             log_lines=len(lines),
-            changes=tuple(changes[: limits.CHANGES]),
-            changes_left_out=max(0, len(changes) - limits.CHANGES),
+            changes=listed[: limits.CHANGES],
+            changes_left_out=max(0, len(listed) - limits.CHANGES),
             files_size=_size(staged / FILES, collected),
             cores=tuple(collected.cores),
             probes=engine.probes(one.id),

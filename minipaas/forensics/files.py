@@ -9,12 +9,13 @@ from __future__ import annotations
 import posixpath
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, BinaryIO, Final, Protocol
 
 import zstandard
+from msgspec import structs
 
 from minipaas.forensics import limits
 from minipaas.forensics.tarcheck import TarCheck
@@ -81,12 +82,24 @@ class Collected:
         self.files = 0
         """Members that are no directories."""
         self.contents = 0
+        self.sizes: dict[str, int] = {}
+        """Of the regular files that were met, kept or too large."""
+        self.scratch: list[FileChange] = []
+        """What lies in the scratch, which is empty when an instance begins; in the order of the archive."""
         self.cores: list[str] = []
         self.missing: list[str] = []
 
+    def listed(self, changes: Iterable[FileChange]) -> tuple[FileChange, ...]:
+        """The scratch first, then `changes`, each with its size where that is known."""
+        sized = (structs.replace(one, size=self.sizes.get(one.path)) for one in changes)
+        return (*self.scratch, *sized)
 
-def collect(reader: Reader, container: str, changes: Sequence[FileChange], to: Path) -> Collected:
-    """Write the archive (tar, zstd) to `to`. Raises OSError when it cannot be written; nothing else."""
+
+def collect(
+    reader: Reader, container: str, changes: Sequence[FileChange], to: Path, volumes: Collection[str] = ()
+) -> Collected:
+    """Write the archive (tar, zstd) to `to`. `volumes`: where volumes are mounted; one at /tmp is no scratch. Raises
+    OSError when it cannot be written; nothing else."""
     done = Collected()
     asked = tops(changes)
     if len(asked) > limits.TOPS:
@@ -99,7 +112,7 @@ def collect(reader: Reader, container: str, changes: Sequence[FileChange], to: P
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as out,
     ):
         # The scratch first: what an instance with a read-only root has written last is there.
-        for path in (*SCRATCH, *asked):
+        for path in (*(place for place in SCRATCH if place not in volumes), *asked):
             _copy(reader, container, path, out, done, shallow=path in modified)
     return done
 
@@ -151,6 +164,7 @@ def _add(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, out: tarf
         name = posixpath.join(path, member.name.lstrip("/"))
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         return  # sockets, pipes and devices hold nothing
+    _note(member, path, name, done)
     if done.members == limits.MEMBERS:
         done.missing.append(f"{name} and what follows it: more than {limits.MEMBERS} files")
         raise tarfile.TarError("too many files")
@@ -167,6 +181,17 @@ def _add(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, out: tarf
     out.addfile(member, _contents(archive, member))
     if member.isreg() and _CORE.fullmatch(posixpath.basename(name)):
         done.cores.append(name)
+
+
+def _note(member: tarfile.TarInfo, path: str, name: str, done: Collected) -> None:
+    """That it is there, also when it is too large to keep."""
+    if max(len(done.sizes), len(done.scratch)) == limits.MEMBERS:
+        return
+    if member.isreg():
+        done.sizes[name] = member.size
+    if path in SCRATCH and not member.isdir():
+        size = member.size if member.isreg() else None
+        done.scratch.append(FileChange(name, Touched.ADDED, size))
 
 
 def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:

@@ -36,6 +36,8 @@ class FileChange(Struct, frozen=True):
 
     path: str
     what: Touched
+    size: int | None = None
+    """Of a file whose contents were looked at; None: not known."""
 
 
 class Probe(Struct, frozen=True):
@@ -219,6 +221,7 @@ class Capsule(Struct, frozen=True, kw_only=True):
     """The end of its log; more of it lies beside."""
     log_lines: int
     changes: tuple[FileChange, ...]
+    """What lies in its scratch space (/tmp, /var/tmp) first, then what differs from the image."""
     changes_left_out: int
     files_size: int
     """Compressed, of the archive of what it has written; 0: there is none."""

@@ -164,6 +164,8 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
     assert files["tmp/last"] == b"one step too far\n"
     assert falls["cores"] == ["/tmp/core"]
     assert files["tmp/core"].startswith(b"\x7fELF")
+    assert {"path": "/tmp/last", "what": "added", "size": 17} in falls["changes"]
+    assert "/tmp/core" in [one["path"] for one in falls["changes"]]
 
     eats = found["eats"]
     assert (eats["cause"], eats["exit_code"]) == ("memory", 137)
@@ -187,6 +189,7 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
 
     shown = box.cli("crash", "show", falls["id"]).out
     assert "ended by SIGSEGV" in shown
+    assert re.search(r"^  A /tmp/last +17 B$", shown, re.MULTILINE)
     assert "its limit of memory: 48.0 MiB" in box.cli("crash", "show", eats["id"]).out
     had_open = box.cli("crash", "show", hangs["id"], "--all").out.partition("what its processes had open")[2]
     assert re.search(r"\d+: 1 -> pipe:", had_open)

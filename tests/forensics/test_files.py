@@ -118,6 +118,36 @@ def test_what_is_too_large_is_named_and_the_rest_is_kept(tmp_path: Path, monkeyp
     assert done.missing == ["/tmp/b: 600 B, too large to keep"]
 
 
+def test_what_lies_in_scratch_is_listed_first_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FILES", 1000)
+    container = Container(
+        tmp=[
+            member("", kind=tarfile.DIRTYPE),
+            member("/last", 5),
+            member("/d", kind=tarfile.DIRTYPE),
+            member("/d/large", 2000),
+            member("/at", kind=tarfile.SYMTYPE, link="d"),
+            member("/p", kind=tarfile.FIFOTYPE),
+        ],
+        etc__app=[member("app", 7)],
+    )
+    found = changes(bin__sh=REMOVED, etc__app=MODIFIED)
+    done = files.collect(container, "c", found, tmp_path / "f")
+    assert done.listed(found) == (
+        FileChange("/tmp/last", ADDED, 5),
+        FileChange("/tmp/d/large", ADDED, 2000),
+        FileChange("/tmp/at", ADDED),
+        FileChange("/bin/sh", REMOVED),
+        FileChange("/etc/app", MODIFIED, 7),
+    )
+
+
+def test_a_volume_in_the_place_of_scratch_is_left_alone(tmp_path: Path) -> None:
+    container = Container(tmp=[member("", kind=tarfile.DIRTYPE), member("/orders")])
+    done = files.collect(container, "c", [], tmp_path / "f", volumes=("/tmp",))
+    assert (kept(tmp_path / "f"), done.listed([])) == ([], ())
+
+
 def test_there_is_a_bound_on_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MEMBERS", 2)
     container = Container(tmp=[member("", kind=tarfile.DIRTYPE), member("/a"), member("/b"), member("/c")])

@@ -28,7 +28,7 @@ async def admin(started: RunningBox) -> AsyncIterator[aiohttp.ClientSession]:
     )
     names = await started.until(lambda: started.running() if len(started.running()) == 2 else [])
     name = names[0]  # type: ignore[index]
-    started.fake.write(name, "/tmp/last", b"the last order")
+    (started.directory / "data/scratch" / name / "tmp/last").write_bytes(b"the last order")
     started.fake.crash(name, 3)
     await started.until(started.control.shelf.groups)
     headers = {"Authorization": f"Bearer {await started.token('admin')}"}
@@ -106,6 +106,15 @@ async def test_the_page_says_what_changed_since_it_served_well(
     assert "services.web.replicas" in since
     assert "hunter2" not in page
     assert "image=true" in page
+
+
+async def test_the_page_lists_what_was_written_to_scratch(started: RunningBox, admin: aiohttp.ClientSession) -> None:
+    (group,) = started.control.shelf.groups()
+    async with admin.get(f"/crashes/{group.id}") as answer:
+        page = await answer.text()
+    section = page[page.index('id="files"') :].partition("</ul>")[0]
+    assert "new <code>/tmp/last</code>" in section
+    assert "14 B" in section
 
 
 async def test_the_page_says_what_it_had_open_and_what_it_used(

@@ -107,7 +107,8 @@ def _machine(one: Capsule) -> None:
 
 def _changes(changes: tuple[FileChange, ...]) -> Iterator[str]:
     for each in changes:
-        yield f"{_MARKS[each.what]} {clean(each.path)}"
+        size = "" if each.size is None else f"  {human_bytes(each.size)}"
+        yield f"{_MARKS[each.what]} {clean(each.path)}{size}"
 
 
 def _part(title: str, lines: Iterable[str], most: int | None, *, newest: bool = False) -> None:
