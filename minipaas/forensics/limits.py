@@ -68,6 +68,17 @@ COMMAND: Final = 4096
 STACK: Final = 40
 OPEN_FILES: Final = 200
 SOCKETS: Final = 500
+THREADS: Final = 64
+"""Of one process."""
+WAITED_FOR: Final = 8
+"""Locks and files that equal threads are told to wait for."""
+TABLE: Final = 512 * 1024
+"""Of one of the kernel's tables of sockets."""
+LOOK_FILE: Final = 16 * 1024
+"""Of any other file of /proc."""
+LOOK_BYTES: Final = 4 * 1024**2
+LOOK: Final = 0.1
+"""For all of it: what has been read by then is kept. Less than `ALIVE`, after which nothing is."""
 ALIVE: Final = 0.15
 """The longest that a replacement waits for it."""
 

@@ -48,6 +48,24 @@ class Probe(Struct, frozen=True):
     detail: str
 
 
+class Threads(Struct, frozen=True, kw_only=True):
+    """Threads of one process that did the same: with the same state, system call and kernel stack."""
+
+    count: int
+    numbers: tuple[int, ...]
+    """Inside the container."""
+    names: tuple[str, ...]
+    """Each once."""
+    state: str
+    call: str
+    """The system call, `futex`; its number where minipaas has no name for it; empty: in none, or not to be known."""
+    on: tuple[str, ...]
+    """What the call is about, that of most of them first: of `futex` the address of the lock, `0x7f12… x 3`; of
+    `read` and the like the number of the file."""
+    wait: str
+    stack: tuple[str, ...]
+
+
 class Process(Struct, frozen=True, kw_only=True):
     """One process of an instance that still lived, as the host saw it (proc(5))."""
 
@@ -63,18 +81,24 @@ class Process(Struct, frozen=True, kw_only=True):
     wait: str
     """The kernel function in which it sleeps; empty: in none, or not to be known."""
     stack: tuple[str, ...]
-    """Of the kernel, the innermost call first; only root may read it."""
+    """Of the kernel, of its first thread, the innermost call first; only root may read it."""
     files: tuple[str, ...]
     """What it has open, `3 -> /var/lib/x`."""
+    stacks: tuple[Threads, ...] = ()
+    """All its threads, as far as they could be read: the largest group first."""
 
 
 class Socket(Struct, frozen=True, kw_only=True):
-    """One TCP socket of an instance that still lived."""
+    """One socket of an instance that still lived."""
 
+    kind: str = "tcp"
+    """`tcp`, `udp`, `unix`, `unix datagram`, `unix packets`."""
     local: str
+    """Of a Unix socket without a name its inode, as its process has it open: `socket:[4711]`."""
     peer: str
+    """Empty for Unix sockets: the kernel does not tell."""
     state: str
-    """`LISTEN`, `ESTABLISHED`, …"""
+    """`LISTEN`, `ESTABLISHED`, `UNCONNECTED`, …"""
 
 
 class Alive(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from msgspec import structs
 
 from minipaas.control.exported import opened
 from minipaas.forensics.shelf import LOG
-from minipaas.model.capsule import Alive, Figures, Process
+from minipaas.model.capsule import Alive, Figures, Process, Socket, Threads
+from minipaas.surface.cli.scene import print_capsule
 from tests.boxes import RunningBox, fake, started, toml
 
 __all__ = ["fake", "started"]
@@ -118,7 +119,7 @@ async def test_the_page_lists_what_was_written_to_scratch(started: RunningBox, a
 
 
 async def test_the_page_says_what_it_had_open_and_what_it_used(
-    started: RunningBox, admin: aiohttp.ClientSession
+    started: RunningBox, admin: aiohttp.ClientSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = Process(
         pid=7,
@@ -130,13 +131,26 @@ async def test_the_page_says_what_it_had_open_and_what_it_used(
         wait="futex_wait",
         stack=(),
         files=("3 -> /var/lib/orders",),
+        stacks=(
+            Threads(
+                count=3,
+                numbers=(8, 9, 10),
+                names=("worker",),
+                state="S",
+                call="futex",
+                on=("0x7f12 x 3",),
+                wait="futex_wait",
+                stack=("futex_wait", "do_futex"),
+            ),
+        ),
     )
+    named = Socket(kind="unix", local="/run/orders", peer="", state="LISTEN")
     shelf = started.control.shelf
     _, died = shelf.find(shelf.groups()[0].id)
     hung = structs.replace(
         died,
         id="0123456789ab-000001",
-        alive=Alive(at=died.at, processes=(process,), missing=("kernel stacks: Permission denied",)),
+        alive=Alive(at=died.at, processes=(process,), sockets=(named,), missing=("kernel stacks: Permission denied",)),
         figures=Figures(
             start=died.at, step=10, cpu=(None, 0.25), memory=(None, 2048.0), peak=(None, 4096.0), pids=(None, 1.0)
         ),
@@ -148,4 +162,10 @@ async def test_the_page_says_what_it_had_open_and_what_it_used(
         page = await answer.text()
     assert "7: 3 -&gt; /var/lib/orders" in page
     assert "kernel stacks: Permission denied" in page
+    assert "7: 3 × worker, S futex(0x7f12 x 3): futex_wait ← do_futex" in page
+    assert "unix /run/orders LISTEN" in page
     assert "at most 4.0 KiB of memory and 0.25 cores" in page
+    print_capsule(hung, None, 12)
+    told = capsys.readouterr().out
+    assert "  7: 3 threads (worker), S in futex(0x7f12 x 3): futex_wait < do_futex\n" in told
+    assert "  unix /run/orders LISTEN\n" in told

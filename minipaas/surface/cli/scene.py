@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from minipaas.model.capsule import Alive, Capsule, FileChange, Since, Touched
+from minipaas.model.capsule import Alive, Capsule, FileChange, Process, Since, Touched
 from minipaas.model.units import human_bytes
 from minipaas.surface.cli.diff import show_parts
 from minipaas.surface.cli.show import Cell, ago, clean, paint, print_table, span, stamp
 from minipaas.surface.wire_crash import CrashGroup
 
 _MARKS = {Touched.ADDED: "A", Touched.MODIFIED: "M", Touched.REMOVED: "D"}
+_NO_PEER = ("LISTEN", "UNCONNECTED")
 
 
 def print_capsule(one: Capsule, group: CrashGroup | None, most: int | None) -> None:
@@ -74,16 +75,28 @@ def _alive(alive: Alive, most: int | None) -> None:
         print_table(
             ["  PID", "STATE", "THREADS", "MEMORY", "WAITS IN", "COMMAND"], ([f"  {r[0]}", *r[1:]] for r in rows)
         )
-    stacks = [each for each in alive.processes if each.stack]
-    for each in stacks[: None if most is None else 2]:
-        print(f"  {each.pid} in the kernel: {' < '.join(each.stack)}")
+    _part("where its threads were", (clean(line) for each in alive.processes for line in _threads(each)), most)
     sockets = (
-        f"{each.local} {each.state}{'' if each.state == 'LISTEN' else f' {each.peer}'}" for each in alive.sockets
+        f"{each.kind} {each.local} {each.state}{f' {each.peer}' if each.peer and each.state not in _NO_PEER else ''}"
+        for each in alive.sockets
     )
-    _part("its sockets", sockets, most)
+    _part("its sockets", map(clean, sockets), most)
     files = (f"{each.pid}: {clean(file)}" for each in alive.processes for file in each.files)
     _part("what its processes had open", files, most)
     _part("could not be seen", alive.missing, None)
+
+
+def _threads(one: Process) -> Iterator[str]:
+    """A line for each distinct stack. One of minipaas before it read threads has that of the first alone."""
+    if not one.stacks and one.stack:
+        yield f"{one.pid}: {' < '.join(one.stack)}"
+    for each in one.stacks:
+        many = f"{each.count} threads" if each.count > 1 else f"thread {each.numbers[0]}"
+        on = f"({', '.join(each.on)})" if each.on else ""
+        call = f" in {each.call}{on}" if each.call else ""
+        where = " < ".join(each.stack) or each.wait
+        names = ", ".join(each.names)
+        yield f"{one.pid}: {many} ({names}), {each.state}{call}{f': {where}' if where else ''}"
 
 
 def _machine(one: Capsule) -> None:
