@@ -22,6 +22,7 @@ from minipaas.bundle.frames import Frame, FrameReader
 from minipaas.bundle.layout import Metadata
 from minipaas.bundle.limits import DEFAULT_LIMITS, Limits
 from minipaas.bundle.refusal import refuse
+from minipaas.bundle.statement import Predicate
 from minipaas.bundle.verify import Trust, Verdict, verify
 from minipaas.model.units import human_bytes
 
@@ -77,18 +78,24 @@ def receive(
     trust: Trust,
     limits: Limits = DEFAULT_LIMITS,
     *,
+    on_read: Callable[[Metadata], None] | None = None,
+    on_signed: Callable[[Predicate], None] | None = None,
     on_verified: Callable[[Verdict], None] | None = None,
     on_bytes: Callable[[int], None] | None = None,
     name: str = "the bundle",
 ) -> Verdict:
     """Take one bundle in, and return what it is.
 
-    `on_verified` is called once, before anything reaches the sink, and may raise to turn the bundle away. `on_bytes`
-    is told the content bytes of each layer as they are done. Synchronous: it belongs in a worker thread. The source
-    only needs `read`; its deadline is the caller's. Raises Refused, and whatever source, sink and callbacks raise.
+    `on_read` hears what comes before the first layer, of which nothing is believed yet; `on_signed` hears what trusted
+    keys have signed. `on_verified` is called once, before anything reaches the sink, and may raise to turn the bundle
+    away. `on_bytes` is told the content bytes of each layer as they are done. Synchronous: it belongs in a worker
+    thread. The source only needs `read`; its deadline is the caller's. Raises Refused, and whatever source, sink and
+    callbacks raise.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="bundle-hash") as pool:
-        return _Receiver(source, sink, limits, pool, on_bytes, name).run(trust, on_verified)
+        return _Receiver(source, sink, limits, pool, on_bytes, name).run(
+            trust, on_read or (lambda metadata: None), on_signed, on_verified
+        )
 
 
 def read_metadata(source: BinaryIO, limits: Limits = DEFAULT_LIMITS, name: str = "the bundle") -> Metadata:
@@ -203,9 +210,17 @@ class _Receiver(MetadataReader):
         self._pool = pool
         self._on_bytes = on_bytes or (lambda count: None)
 
-    def run(self, trust: Trust, on_verified: Callable[[Verdict], None] | None) -> Verdict:
+    def run(
+        self,
+        trust: Trust,
+        on_read: Callable[[Metadata], None],
+        on_signed: Callable[[Predicate], None] | None,
+        on_verified: Callable[[Verdict], None] | None,
+    ) -> Verdict:
         """All of it, in order."""
-        verdict = verify(self.metadata(), trust, self._limits)
+        metadata = self.metadata()
+        on_read(metadata)
+        verdict = verify(metadata, trust, self._limits, on_signed=on_signed)
         self._check_sum(verdict)
         if on_verified is not None:
             on_verified(verdict)

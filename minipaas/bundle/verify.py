@@ -26,6 +26,8 @@ The layers are checked while they are received, against the sizes and digests th
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -38,7 +40,7 @@ from minipaas.bundle.limits import DEFAULT_LIMITS, Limits
 from minipaas.bundle.refusal import refuse
 from minipaas.bundle.root import TrustRoot
 from minipaas.bundle.statement import Predicate, Statement
-from minipaas.model.errors import Invalid
+from minipaas.model.errors import Invalid, Refused
 from minipaas.model.release import Floor, ImageRef, Release, TrustedTime
 from minipaas.model.spec import AppSpec, parse_app_toml
 
@@ -71,13 +73,22 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """Digest -> bytes of every blob the release needs, in the order of the file."""
 
 
-def verify(metadata: Metadata, trust: Trust, limits: Limits = DEFAULT_LIMITS) -> Verdict:
-    """Check a bundle's metadata by the rules above. Raises Refused with the code of the first broken rule."""
+def verify(
+    metadata: Metadata,
+    trust: Trust,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    on_signed: Callable[[Predicate], None] | None = None,
+) -> Verdict:
+    """Check a bundle's metadata by the rules above. `on_signed` hears what trusted keys have signed as soon as that is
+    sure (5), whatever else is wrong. Raises Refused with the code of the first broken rule."""
     what = metadata.name
     outline = check_contents(metadata, limits)  # 1, 2
     newest, new_roots = _check_root(metadata, outline, trust, what)  # 3
     payload, signers, warnings = _check_signatures(metadata, outline, newest, what)  # 4
     signed = check_statement(payload, outline, what)  # 5
+    if on_signed is not None:
+        on_signed(signed.predicate)
     _check_epoch(signed.predicate, newest, what)
     spec, images = check_release(metadata, outline, signed, trust.platform)  # 6 to 9
     _check_order(signed.predicate, outline.bundle.digest, trust, what)  # 10
@@ -149,6 +160,23 @@ def check_statement(payload: bytes, outline: Outline, what: str) -> Statement:
     if signed.subjects[statement.BUNDLE_SUBJECT] != outline.bundle.digest:
         raise refuse(what, "signature.other_bundle", "its signature belongs to another bundle")
     return signed
+
+
+def claimed_app(metadata: Metadata) -> str:
+    """The app that a bundle says it is of, by its statement, else by its app.toml; empty: it does not say. Nothing is
+    verified: to be shown as such, never to be acted upon."""
+    what = metadata.name
+    try:
+        outline = layout.outline(layout.parse_index(metadata.layout, metadata.index, what), metadata.blobs, what)
+    except Refused:
+        return ""
+    with contextlib.suppress(Refused):
+        return check_statement(signatures_of(metadata, outline)[0].payload, outline, what).predicate.app
+    for layer in outline.bundle_manifest.layers:
+        if layer.media_type == oci.APP_TOML:
+            with contextlib.suppress(Invalid, RecursionError):
+                return parse_app_toml(metadata.blobs[layer.digest]).app.name
+    return ""
 
 
 def check_release(

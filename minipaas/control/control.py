@@ -21,6 +21,7 @@ from minipaas.control.foresight import volumes_of
 from minipaas.control.garbage import Garbage
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
+from minipaas.control.named import Named
 from minipaas.control.openings import Openings
 from minipaas.control.reconcile import Looked, Reconciler
 from minipaas.control.reopen import Reopening
@@ -166,22 +167,28 @@ class Control:
     ) -> Change:
         """Verify, store and accept a bundle, and begin to deploy it. `by_signature`: nothing but its signature speaks
         for the sender. Returns the change. A refusal is audited."""
+        named = Named()
         try:
-            change = await self._intake.accept(stream, length, actor=actor, origin=origin, by_signature=by_signature)
+            change = await self._intake.accept(
+                stream, length, named, actor=actor, origin=origin, by_signature=by_signature
+            )
         except MinipaasError as error:
             if error.code != "upload.busy":  # it comes again by itself
-                await self._audit_refusal(actor, "deploy", "a bundle", origin, error)
+                subject, app = await named.told()
+                await self.audit_refusal(actor, "deploy", subject, origin, error, app)
             raise
         self.wake()
         return change
 
     async def hold_bundle(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Hold:
         """Verify a bundle and keep it waiting in staging. A refusal is audited."""
+        named = Named()
         try:
-            return await self.held.hold(stream, length, actor=actor, origin=origin)
+            return await self.held.hold(stream, length, named, actor=actor, origin=origin)
         except MinipaasError as error:
             if error.code != "upload.busy":
-                await self._audit_refusal(actor, "hold", "a bundle", origin, error)
+                subject, app = await named.told()
+                await self.audit_refusal(actor, "hold", subject, origin, error, app)
             raise
 
     def warnings(self, change: int) -> tuple[str, ...]:
@@ -200,7 +207,7 @@ class Control:
         try:
             change = await self.registry.rollback(app, to=to, actor=actor, origin=origin, now=time.time())
         except MinipaasError as error:
-            await self._audit_refusal(actor, "rollback", app, origin, error, app)
+            await self.audit_refusal(actor, "rollback", app, origin, error, app)
             raise
         self.wake()
         return change
@@ -213,7 +220,7 @@ class Control:
                 app, purge=purge, leftovers=leftovers, actor=actor, origin=origin, now=time.time()
             )
         except MinipaasError as error:
-            await self._audit_refusal(actor, "remove", app, origin, error, app)
+            await self.audit_refusal(actor, "remove", app, origin, error, app)
             raise
         self.wake()
         return change
@@ -223,7 +230,7 @@ class Control:
         try:
             change = await self.registry.restart(app, service, actor=actor, origin=origin, now=time.time())
         except MinipaasError as error:
-            await self._audit_refusal(actor, "restart", f"{app}/{service}" if service else app, origin, error, app)
+            await self.audit_refusal(actor, "restart", f"{app}/{service}" if service else app, origin, error, app)
             raise
         self.wake()
         return change
@@ -233,7 +240,7 @@ class Control:
         try:
             change = await self.registry.scale(app, service, replicas, actor=actor, origin=origin, now=time.time())
         except MinipaasError as error:
-            await self._audit_refusal(actor, "scale", f"{app}/{service}", origin, error, app)
+            await self.audit_refusal(actor, "scale", f"{app}/{service}", origin, error, app)
             raise
         self.wake()
         return change
@@ -247,7 +254,7 @@ class Control:
             checked = check_chain(roots[-1], [root]) if roots else check_first(root)
             await self.registry.add_roots([(checked.version, root)], actor, origin)
         except MinipaasError as error:
-            await self._audit_refusal(actor, "trust", "a root", origin, error)
+            await self.audit_refusal(actor, "trust", "a root", origin, error)
             raise
         return checked.version
 
@@ -260,18 +267,20 @@ class Control:
         """Load the operator's certificates again. Those that cannot be used are told as troubles; what they were to
         replace goes on serving."""
         if self.certificates is None:
-            raise Missing(
+            error = Missing(
                 "cannot load certificates: TLS is off",
                 hint="turn it on: write [tls] into config.toml, and start minipaas again",
                 code="certificate.off",
             )
+            await self.audit_refusal(actor, "reload", "certificates", origin, error)
+            raise error
         await self.certificates.look(force=True)
         result = "; ".join(self.certificates.troubles()) or "ok"
         await self.registry.audit(
             actor=actor, action="reload", subject="certificates", origin=origin, result=result, now=time.time()
         )
 
-    async def _audit_refusal(
+    async def audit_refusal(
         self, actor: str, action: str, subject: str, origin: str, error: MinipaasError, app: str | None = None
     ) -> None:
         """Write down who was refused what. Never fails: the refusal itself matters more."""

@@ -20,6 +20,7 @@ from minipaas.bundle.verify import check_still_valid
 from minipaas.control.clock import trusted_time
 from minipaas.control.contents import read_contents
 from minipaas.control.intake import Intake, Parcel
+from minipaas.control.named import Named
 from minipaas.model.change import Change
 from minipaas.model.difference import Contents
 from minipaas.model.errors import MinipaasError, Missing, Refused
@@ -94,10 +95,12 @@ class HeldBundles:
             )
         return hold
 
-    async def hold(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Hold:
-        """Verify a bundle and keep it waiting. The same bundle again takes the place of the first. Raises as an upload
-        does, Refused(held.full)."""
-        parcel = await self._intake.verified(stream, length, self._refuse_full)
+    async def hold(
+        self, stream: AsyncIterator[bytes], length: int | None, named: Named, *, actor: str, origin: str
+    ) -> Hold:
+        """Verify a bundle and keep it waiting. The same bundle again takes the place of the first. `named` hears which
+        app it is of. Raises as an upload does, Refused(held.full)."""
+        parcel = await self._intake.verified(stream, length, named, self._refuse_full)
         try:
             await self._rehearse(parcel)
             self._refuse_full(parcel.release, parcel.new)  # others may have come meanwhile

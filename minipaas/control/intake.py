@@ -16,6 +16,7 @@ from minipaas.bundle.limits import Limits
 from minipaas.bundle.receive import BlobSink, receive
 from minipaas.bundle.verify import Trust, Verdict
 from minipaas.control.clock import trusted_time
+from minipaas.control.named import Named
 from minipaas.control.openings import Openings
 from minipaas.control.pipe import ChunkPipe
 from minipaas.model.change import Change, Desired
@@ -105,12 +106,19 @@ class Intake:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def accept(
-        self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str, by_signature: bool
+        self,
+        stream: AsyncIterator[bytes],
+        length: int | None,
+        named: Named,
+        *,
+        actor: str,
+        origin: str,
+        by_signature: bool,
     ) -> Change:
-        """Take in one bundle. `length` in bytes, or None. Raises Refused, NoSpace, Deadline, and MinipaasError
-        (upload.busy) when others come first: nothing is kept."""
+        """Take in one bundle. `length` in bytes, or None. `named` hears which app it is of. Raises Refused, NoSpace,
+        Deadline, and MinipaasError (upload.busy) when others come first: nothing is kept."""
         async with contextlib.AsyncExitStack() as turns:
-            parcel = await self._verified(turns, stream, length, by_signature)
+            parcel = await self._verified(turns, stream, length, named, by_signature)
             try:
                 if by_signature:
                     actor = f"signature {parcel.release.signers[0][:12]}"
@@ -119,13 +127,17 @@ class Intake:
                 await asyncio.to_thread(parcel.staging.close)  # gigabytes may have to be deleted
 
     async def verified(
-        self, stream: AsyncIterator[bytes], length: int | None, judge: Callable[[Release, int], None]
+        self,
+        stream: AsyncIterator[bytes],
+        length: int | None,
+        named: Named,
+        judge: Callable[[Release, int], None],
     ) -> Parcel:
         """Take one bundle as far as it goes without accepting it. `judge` hears of the verified release and its new
         bytes before the first layer arrives, in a thread, and may refuse it. The caller closes its staging. Raises as
         `accept`."""
         async with contextlib.AsyncExitStack() as turns:
-            return await self._verified(turns, stream, length, by_signature=False, judge=judge)
+            return await self._verified(turns, stream, length, named, by_signature=False, judge=judge)
 
     async def admit(self, parcel: Parcel, *, actor: str, origin: str) -> Change:
         """Publish the blobs of a verified bundle, accept it, and begin to deploy it. What may have changed since it was
@@ -164,6 +176,7 @@ class Intake:
         turns: contextlib.AsyncExitStack,
         stream: AsyncIterator[bytes],
         length: int | None,
+        named: Named,
         by_signature: bool,
         judge: Callable[[Release, int], None] | None = None,
     ) -> Parcel:
@@ -177,7 +190,7 @@ class Intake:
         turns.callback(self._taken)
         self._taking += 1
         await self._turn(turns, by_signature)
-        return await self._take_in(stream, by_signature, judge)
+        return await self._take_in(stream, named, by_signature, judge)
 
     async def receive_own(
         self, stream: AsyncIterator[bytes], length: int | None, sink: BlobSink, admit: Callable[[Verdict], None]
@@ -220,7 +233,11 @@ class Intake:
             self._waiting -= 1
 
     async def _take_in(
-        self, stream: AsyncIterator[bytes], by_signature: bool, judge: Callable[[Release, int], None] | None
+        self,
+        stream: AsyncIterator[bytes],
+        named: Named,
+        by_signature: bool,
+        judge: Callable[[Release, int], None] | None,
     ) -> Parcel:
         roots = await self._registry.roots()
         trust = await self._trust(roots)
@@ -232,7 +249,9 @@ class Intake:
             admit = self._admission(staging.has, await self._registry.desired(), verified, new, judge)
             verdict = await self._receive(
                 stream,
-                lambda file: receive(file, staging, trust, bounds, on_verified=admit),
+                lambda file: receive(
+                    file, staging, trust, bounds, on_read=named.read, on_signed=named.signed, on_verified=admit
+                ),
                 verified if by_signature else None,
             )
         except BaseException:

@@ -8,6 +8,7 @@ that outlives the process, and its rows in the audit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -140,6 +141,16 @@ class Own:
             )
         return told
 
+    @contextlib.asynccontextmanager
+    async def asked(self, what: str, actor: str, origin: str) -> AsyncIterator[None]:
+        """What is refused before it has a record of its own is audited here, as `self.WHAT`."""
+        try:
+            yield
+        except MinipaasError as error:
+            if self._control is not None:
+                await self._control.audit_refusal(actor, f"self.{what}", "minipaas", origin, error)
+            raise
+
     def reload_on_signal(self) -> None:
         """SIGUSR2."""
         try:
@@ -159,7 +170,8 @@ class Own:
     async def upgrade(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Record:
         """Verify a bundle of minipaas itself, put what is in it beside this one, and begin to hand over. Raises
         Refused, Conflict, NoSpace, …; then nothing is different."""
-        life, here, control = self._free("upgrade minipaas"), self._installed("upgrade minipaas"), self._box()
+        async with self.asked(Kind.UPGRADE, actor, origin):
+            life, here, control = self._free("upgrade minipaas"), self._installed("upgrade minipaas"), self._box()
         life.busy = "a bundle of minipaas is being taken in"
         record = self._record(Kind.UPGRADE, actor, origin)
         try:
@@ -196,31 +208,32 @@ class Own:
     async def go_back(self, *, actor: str, origin: str, lose: bool) -> Record:
         """Hand over to the version before. `lose`: also when the registry has to go back with it. Raises Missing,
         Conflict, Refused."""
-        life, here, control = self._free("go back"), self._installed("go back"), self._box()
-        target = here.layout.previous()
-        if target is None:
-            raise Missing(
-                "cannot go back: there is no minipaas before this one here",
-                hint="see: minipaas version",
-                code="self.first",
-            )
-        life.busy = "minipaas is about to go back"
-        try:
-            refuse_below(target, self._origins.of(target.name), await control.registry.floors())
-            facts = await try_out(target)
-            older = facts.schema if facts.schema < schema.VERSION else None
-            if older is not None and not lose:
-                raise Conflict(
-                    f"cannot go back to minipaas {target.version} just so: it does not know this registry. The copy"
-                    " from before the upgrade would come back, and what was accepted since would be lost",
-                    hint="to go back nevertheless: minipaas rollback --self --lose-changes",
-                    code="self.loses",
+        async with self.asked(Kind.ROLLBACK, actor, origin):
+            life, here, control = self._free("go back"), self._installed("go back"), self._box()
+            target = here.layout.previous()
+            if target is None:
+                raise Missing(
+                    "cannot go back: there is no minipaas before this one here",
+                    hint="see: minipaas version",
+                    code="self.first",
                 )
-            record = self._record(Kind.ROLLBACK, actor, origin, to_version=target.version, to_program=target.name)
-            self.story.begin(record)
-        except BaseException:
-            life.busy = ""
-            raise
+            life.busy = "minipaas is about to go back"
+            try:
+                refuse_below(target, self._origins.of(target.name), await control.registry.floors())
+                facts = await try_out(target)
+                older = facts.schema if facts.schema < schema.VERSION else None
+                if older is not None and not lose:
+                    raise Conflict(
+                        f"cannot go back to minipaas {target.version} just so: it does not know this registry. The copy"
+                        " from before the upgrade would come back, and what was accepted since would be lost",
+                        hint="to go back nevertheless: minipaas rollback --self --lose-changes",
+                        code="self.loses",
+                    )
+                record = self._record(Kind.ROLLBACK, actor, origin, to_version=target.version, to_program=target.name)
+                self.story.begin(record)
+            except BaseException:
+                life.busy = ""
+                raise
         self._hand_over(
             Handover(
                 self.story, self._registry, (str(target.executable),), layout=here.layout, target=target, older=older

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from minipaas.model.change import ChangeState
 from minipaas.model.errors import Conflict, MinipaasError, Missing, Refused
+from minipaas.registry.audit import Wanted
 from tests.boxes import RunningBox, config, running_box, toml
-from tests.bundle.builders import make_bundle
+from tests.bundle.builders import make_bundle, make_trust
 from tests.fakepodman.behaviour import Behaviour
 from tests.fakepodman.server import FakePodman
 
@@ -176,8 +178,39 @@ async def test_what_clashes_with_another_app_is_refused_and_changes_nothing(star
         await started.send(text, app="two")
     assert caught.value.code == code
     assert [app.app for app in (await started.control.registry.desired()).apps] == ["shop"]
-    audit = await started.control.registry.audit_log(1)
+    audit = await started.control.registry.audit_log(1, Wanted(app="two", refused=True))
     assert code in audit[0].result
+    assert audit[0].subject == "two 1.0"
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_refused_bundle_is_found_by_its_app_and_no_name_in_it_is_believed(
+    started: RunningBox, held: bool
+) -> None:
+    async def refused(data: bytes) -> str:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield data
+
+        control = started.control
+        take = control.hold_bundle if held else control.receive_bundle
+        with pytest.raises(Refused) as caught:
+            await take(chunks(), len(data), actor="t", origin="t")
+        return caught.value.code
+
+    async def subjects(app: str | None) -> list[str]:
+        return [row.subject for row in await started.control.registry.audit_log(9, Wanted(app=app, refused=True))]
+
+    known = started.bundle(toml("late"), app="late").read_bytes()
+    keys, root = make_trust()
+    stranger = started.bundle(toml("late"), app="late", keys=keys, root=root).read_bytes()
+    foreign = started.bundle(toml("late"), app="late", platform="linux/s390x").read_bytes()
+    assert await refused(stranger) == "root.fork"
+    assert await subjects("late") == ["unverified: late"]
+    assert await refused(foreign) == "bundle.platform"
+    assert await refused(known[:-100]) == "bundle.truncated"
+    assert await subjects("late") == ["late 1.0", "late 1.0", "unverified: late"]
+    assert await refused(known[:100]) == "bundle.truncated"
+    assert (await subjects(None))[0] == "a bundle"
 
 
 async def test_nobody_is_trusted_at_first(fake: FakePodman, tmp_path: Path) -> None:

@@ -230,6 +230,7 @@ async def test_what_is_refused(tmp_path: Path) -> None:
         assert not list(box.data.glob("own-*")), "nothing is left behind"
         status, said = await box.api("POST", "/api/v1/self/rollback", {})
         assert (status, said["error"]["code"]) == (404, "self.first")
+        assert (await box.audit())[0].startswith("self.rollback: failed: self.first: cannot go back: ")
 
 
 async def test_a_program_that_was_never_installed(tmp_path: Path) -> None:
@@ -237,3 +238,6 @@ async def test_a_program_that_was_never_installed(tmp_path: Path) -> None:
         status, said = await box.api("PUT", "/api/v1/self", b"x")
         assert (status, said["error"]["code"]) == (422, "self.not_installed")
         assert "minipaas install" in said["error"]["hint"]
+        assert (await box.audit())[0].startswith("self.upgrade: refused: self.not_installed: cannot upgrade minipaas: ")
+        assert (await box.api("POST", "/api/v1/self/seen", {}))[0] == 404
+        assert (await box.audit())[0].startswith("self.seen: failed: self.no_return: ")

@@ -10,7 +10,7 @@ from minipaas.surface.call import Call
 from minipaas.surface.handlers.bundles import body_of
 from minipaas.surface.wire_self import BackRequest, HandoverView, SelfStep, SelfView
 from minipaas.takeover.own import Own
-from minipaas.takeover.record import Record, State
+from minipaas.takeover.record import Kind, Record, State
 
 
 async def view(call: Call) -> SelfView:
@@ -29,7 +29,9 @@ async def view(call: Call) -> SelfView:
 
 async def seen(call: Call) -> SelfView:
     """The last return needs nobody any more."""
-    told = _own(call).seen()
+    own, caller = _own(call), call.caller
+    async with own.asked("seen", caller.actor, caller.origin):
+        told = own.seen()
     await call.registry.audit(
         actor=call.caller.actor,
         action="self.seen",
@@ -80,7 +82,10 @@ async def go_back(call: Call) -> HandoverView:
 
 async def reload(call: Call) -> HandoverView:
     """The same program anew."""
-    return handover_view(call, _own(call).reload(actor=call.caller.actor, origin=call.caller.origin))
+    own, caller = _own(call), call.caller
+    async with own.asked(Kind.RELOAD, caller.actor, caller.origin):
+        record = own.reload(actor=caller.actor, origin=caller.origin)
+    return handover_view(call, record)
 
 
 def _own(call: Call) -> Own:
