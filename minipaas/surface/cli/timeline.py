@@ -55,7 +55,8 @@ def _meanwhile(past: AppPast) -> Iterator[str]:
     known = [one for one in past.seen if one is not Seen.UNKNOWN]
     if known:
         bad = [(word, known.count(word)) for word in (Seen.DOWN, Seen.FAILED, Seen.DEGRADED, Seen.CHANGING)]
-        told = [f"{word.value} {span(past.step * count)}" for word, count in bad if count]
+        # Of a step the worst is known, not how long it was so.
+        told = [f"{word.value} at times within {span(past.step * count)}" for word, count in bad if count]
         yield "health: " + (", ".join(told) if told else "well")
     for name, values, tell in (
         ("requests", past.requests, lambda value: f"{value:.3g}/s"),

@@ -44,7 +44,7 @@ def test_what_came_together(box, minipaas):
     lines = done.out.splitlines()
     assert lines[0] == "shop from 2023-11-14 22:13:20 to 2023-11-14 22:43:20"
     assert lines[1:5] == [
-        "  health: down 10 min",
+        "  health: down at times within 10 min",
         "  requests: up to 3/s, 2023-11-14 22:23:20",
         "  cpu: up to 150 %, 2023-11-14 22:33:20",
         "  memory: up to 1.0 KiB, 2023-11-14 22:23:20",
