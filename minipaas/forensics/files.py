@@ -29,7 +29,7 @@ _PODMANS = ("/dev", "/proc", "/sys", "/run", *SCRATCH)
 """Mounted over, or made by Podman: what is there is not the instance's."""
 _PODMANS_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"})
 _PODMANS_OWN = frozenset({"/etc/passwd", "/etc/group"})
-"""Made by Podman where the image has none."""
+"""Made by Podman where the image has none; where it has one, Podman adds a numeric user whom that does not know."""
 WINDOW: Final = 8 << 20
 """What a frame may ask of whoever decompresses it (RFC 8878 recommends to support 8 MiB)."""
 _CORE = re.compile(r"core(\.\d+)?")
@@ -46,7 +46,8 @@ class Reader(Protocol):
 
 def own(changes: Iterable[FileChange]) -> list[FileChange]:
     """What the instance itself has changed: without what Podman makes in every container, and without directories
-    that differ only because something in them does. `changes` in the order of paths."""
+    that differ only because something in them does; what Podman may have written, or the instance, is marked.
+    `changes` in the order of paths."""
     found = [
         one
         for one in changes
@@ -57,7 +58,7 @@ def own(changes: Iterable[FileChange]) -> list[FileChange]:
     holding = {parent for one in found for parent in _parents(one.path)}
     podmans = {parent for path in (*_PODMANS, *_PODMANS_FILES) for parent in _parents(path)}
     return [
-        one
+        structs.replace(one, podmans=True) if one.what is Touched.MODIFIED and one.path in _PODMANS_OWN else one
         for one in found
         if not (one.what is Touched.MODIFIED and one.path in holding | podmans)
         and not (one.what is Touched.ADDED and one.path in podmans - holding)

@@ -38,6 +38,8 @@ class FileChange(Struct, frozen=True):
     what: Touched
     size: int | None = None
     """Of a file whose contents were looked at; None: not known."""
+    podmans: bool = False
+    """Podman may have written it: it gives a numeric user whom the image does not know a line of its own."""
 
 
 class Probe(Struct, frozen=True):

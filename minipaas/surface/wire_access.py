@@ -106,6 +106,8 @@ class DriftFile(Struct, frozen=True, kw_only=True):
     path: str
     what: str
     """`added`, `modified` or `removed`."""
+    podmans: bool = False
+    """Perhaps Podman has written it, for a numeric user whom the image does not know."""
 
 
 class Drift(Struct, frozen=True, kw_only=True):

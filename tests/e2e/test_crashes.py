@@ -164,7 +164,7 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
     assert files["tmp/last"] == b"one step too far\n"
     assert falls["cores"] == ["/tmp/core"]
     assert files["tmp/core"].startswith(b"\x7fELF")
-    assert {"path": "/tmp/last", "what": "added", "size": 17} in falls["changes"]
+    assert {"path": "/tmp/last", "what": "added", "size": 17, "podmans": False} in falls["changes"]
     assert "/tmp/core" in [one["path"] for one in falls["changes"]]
 
     eats = found["eats"]

@@ -74,6 +74,17 @@ def test_what_counts_as_its_own(found: list[FileChange], own: list[str]) -> None
     assert [one.path for one in files.own(found)] == own
 
 
+def test_what_podman_may_have_written_is_marked() -> None:
+    """It adds a line for a numeric user; whoever else may have changed these files stays in sight."""
+    found = changes(etc=MODIFIED, etc__group=MODIFIED, etc__passwd=MODIFIED, etc__shadow=MODIFIED)
+    assert [(one.path, one.podmans) for one in files.own(found)] == [
+        ("/etc/group", True),
+        ("/etc/passwd", True),
+        ("/etc/shadow", False),
+    ]
+    assert [one.podmans for one in files.own(changes(etc__passwd=REMOVED))] == [False]
+
+
 def test_a_new_directory_stands_for_all_that_is_in_it() -> None:
     found = changes(a=ADDED, a__b=ADDED, a__b__c=ADDED, bin__x=REMOVED, etc__passwd=MODIFIED)
     assert files.tops(found) == ["/a", "/etc/passwd"]

@@ -332,7 +332,7 @@ async def test_what_was_changed_by_hand_can_be_listed(shop: RunningBox) -> None:
         async with session.get("/api/v1/apps/shop/drift") as answer:
             told = await answer.json()
         assert told["touched"].startswith("token admin")
-        assert {"path": "/changed", "what": "added"} in told["files"]
+        assert {"path": "/changed", "what": "added", "podmans": False} in told["files"]
         async with session.get("/api/v1/apps/shop/drift?service=db") as answer:
             assert answer.status == 404
 

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from minipaas.control.exported import opened
 from minipaas.forensics.shelf import LOG
-from minipaas.model.capsule import Alive, Figures, Process, Socket, Threads
+from minipaas.model.capsule import Alive, Figures, FileChange, Process, Socket, Threads, Touched
 from minipaas.surface.cli.scene import print_capsule
 from tests.boxes import RunningBox, fake, started, toml
 
@@ -154,6 +154,7 @@ async def test_the_page_says_what_it_had_open_and_what_it_used(
         figures=Figures(
             start=died.at, step=10, cpu=(None, 0.25), memory=(None, 2048.0), peak=(None, 4096.0), pids=(None, 1.0)
         ),
+        changes=(FileChange("/etc/passwd", Touched.MODIFIED, 900, podmans=True),),
     )
     staged = shelf.stage(hung.id)
     (staged / LOG).write_text("")
@@ -165,7 +166,9 @@ async def test_the_page_says_what_it_had_open_and_what_it_used(
     assert "7: 3 × worker, S futex(0x7f12 x 3): futex_wait ← do_futex" in page
     assert "unix /run/orders LISTEN" in page
     assert "at most 4.0 KiB of memory and 0.25 cores" in page
+    assert "(by Podman perhaps)" in page[page.index("<code>/etc/passwd</code>") :].partition("</li>")[0]
     print_capsule(hung, None, 12)
     told = capsys.readouterr().out
     assert "  7: 3 threads (worker), S in futex(0x7f12 x 3): futex_wait < do_futex\n" in told
     assert "  unix /run/orders LISTEN\n" in told
+    assert "  M /etc/passwd  900 B  (by Podman perhaps)\n" in told

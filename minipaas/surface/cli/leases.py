@@ -107,8 +107,9 @@ def drift(name: str, to: str | None, as_json: bool) -> None:
     instance = told.instance.removeprefix("minipaas-")
     print(f"{instance}: {f'touched by {told.touched}' if told.touched else 'nobody has been in it'}")
     if told.files:
-        print_table(["CHANGE", "PATH"], [[one.what, one.path] for one in told.files])
+        rows = [[f"{one.what}{', by Podman perhaps' if one.podmans else ''}", one.path] for one in told.files]
+        print_table(["CHANGE", "PATH"], rows)
     if told.more:
         print("… and more")
-    if told.touched or told.files:
+    if told.touched or not all(one.podmans for one in told.files):
         print(f"Next: minipaas restart {app}{f'/{service}' if service else ''}")

@@ -121,7 +121,7 @@ def _machine(one: Capsule) -> None:
 def _changes(changes: tuple[FileChange, ...]) -> Iterator[str]:
     for each in changes:
         size = "" if each.size is None else f"  {human_bytes(each.size)}"
-        yield f"{_MARKS[each.what]} {clean(each.path)}{size}"
+        yield f"{_MARKS[each.what]} {clean(each.path)}{size}{'  (by Podman perhaps)' if each.podmans else ''}"
 
 
 def _part(title: str, lines: Iterable[str], most: int | None, *, newest: bool = False) -> None:

@@ -30,7 +30,7 @@ async def drift(call: Call) -> Drift:
     return Drift(
         instance=instance.name,
         touched=touch.by if touch is not None else "",
-        files=tuple(DriftFile(path=one.path, what=one.what.value) for one in changes[:most]),
+        files=tuple(DriftFile(path=one.path, what=one.what.value, podmans=one.podmans) for one in changes[:most]),
         more=len(changes) > most,
     )
 
