@@ -10,6 +10,7 @@ from minipaas.install.facts import Facts
 from minipaas.install.findings import Finding, bad, ok, warn
 from minipaas.install.installation import service_of
 from minipaas.install.service import Init, Manager
+from minipaas.model.units import counted
 
 OLD_COPY = 3 * 86400.0
 """Seconds; the copy is made daily."""
@@ -47,7 +48,8 @@ def box(facts: Facts) -> Finding | None:
         return bad("box", facts.box_error or "it does not answer", _start(facts))
     if facts.box.trouble:
         return bad("box", facts.box.trouble, "minipaas status")
-    says = f"{facts.box.version}: {facts.box.apps} apps, {facts.box.healthy} of {facts.box.instances} instances healthy"
+    healthy = f"{facts.box.healthy} of {counted(facts.box.instances, 'instance')} healthy"
+    says = f"{facts.box.version}: {counted(facts.box.apps, 'app')}, {healthy}"
     current = facts.places.layout.current()
     if current is not None and facts.box.version not in ("unknown", current.version):
         return warn("box", f"{facts.box.version} runs, and {current.version} is installed", _restart(facts))
@@ -113,7 +115,7 @@ def registry_copy(facts: Facts) -> Finding | None:
     except FileNotFoundError:
         return None
     if age > OLD_COPY:
-        says = f"{facts.registry_copy.name} is {age / 86400:.0f} days old"
+        says = f"{facts.registry_copy.name} is {counted(round(age / 86400), 'day')} old"
         return warn("registry copy", says, f"a full disk is the usual cause: df -h {facts.data}")
     return ok("registry copy", f"{max(0.0, age) / 3600:.0f} h old")
 

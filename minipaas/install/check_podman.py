@@ -15,6 +15,7 @@ from minipaas.install.check_host import on_disk
 from minipaas.install.facts import Facts
 from minipaas.install.findings import Finding, bad, ok, warn
 from minipaas.install.service import Init
+from minipaas.model.units import counted
 
 OLDEST = (4, 3)
 HELPERS = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")
@@ -117,7 +118,7 @@ def subnets(facts: Facts) -> Finding | None:
                 if ours.version == 4 and route.overlaps(ours):
                     mend = f"set default_subnet_pools under [network] in {CONF}, then: podman network rm {one.name}"
                     return bad("subnets", f"{one.name} has {ours}, and so has {interface} ({route})", mend)
-    return ok("subnets", f"{len(facts.networks)} networks, apart from this host's routes")
+    return ok("subnets", f"{counted(len(facts.networks), 'network')}, apart from this host's routes")
 
 
 def _routes(not_of: set[str]) -> list[tuple[ipaddress.IPv4Network, str]]:

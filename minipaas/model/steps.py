@@ -14,6 +14,7 @@ from minipaas.model.launch import Launch
 from minipaas.model.release import ImageRef
 from minipaas.model.route import Backend, RouteEntry
 from minipaas.model.stream import StreamEntry
+from minipaas.model.units import counted
 
 
 class PullImage(Struct, frozen=True, kw_only=True, tag=True):
@@ -136,7 +137,7 @@ class SetRoutes(Struct, frozen=True, kw_only=True, tag=True):
         count = len(self.entries) + len(self.streams)
         backends = sum(len(entry.backends) for entry in self.entries)
         backends += sum(len(entry.backends) for entry in self.streams)
-        return f"route {count} routes to {backends} backends" if count else "take the routes down"
+        return f"route {counted(count, 'route')} to {counted(backends, 'backend')}" if count else "take the routes down"
 
 
 class SwitchRelease(Struct, frozen=True, kw_only=True, tag=True):
@@ -160,10 +161,12 @@ class ProveRoutes(Struct, frozen=True, kw_only=True, tag=True):
     app: str
     entries: tuple[RouteEntry, ...]
     streams: tuple[StreamEntry, ...] = ()
+    confirms: bool = False
+    """Once more after the watch that follows the switch: then the release is confirmed."""
 
     @property
     def title(self) -> str:
-        return "probe the routes through the ingress"
+        return f"probe the routes through the ingress{' to confirm' if self.confirms else ''}"
 
 
 class Drain(Struct, frozen=True, kw_only=True, tag=True):

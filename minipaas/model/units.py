@@ -60,6 +60,11 @@ class Size(int):
         return human_bytes(self)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 route`, `2 routes`: of a noun whose plural takes an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def human_bytes(count: float) -> str:
     """`1536` -> `1.5 KiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -94,8 +94,15 @@ def _switch(change: Change, target: Release, wanted: Sequence[Slot]) -> list[Ste
     return [switch, _prove_routes(target, routes, open_)]
 
 
-def _prove_routes(target: Release, routes: tuple[RouteEntry, ...], open_: tuple[StreamEntry, ...]) -> ProveRoutes:
-    return ProveRoutes(app=target.app, entries=answerable(target, routes), streams=answerable(target, open_))
+def _prove_routes(
+    target: Release, routes: tuple[RouteEntry, ...], open_: tuple[StreamEntry, ...], *, confirms: bool = False
+) -> ProveRoutes:
+    return ProveRoutes(
+        app=target.app,
+        entries=answerable(target, routes),
+        streams=answerable(target, open_),
+        confirms=confirms,
+    )
 
 
 def confirming(desired: AppDesired, change: Change, target: Release, observed: Observed, now: float) -> Todo:
@@ -120,7 +127,7 @@ def confirming(desired: AppDesired, change: Change, target: Release, observed: O
         todo.later(until)
         return todo
     finish = FinishChange(app=target.app, change=change.id, event=Event.CONFIRMED.value)
-    return Todo([_prove_routes(target, routes, open_), finish])
+    return Todo([_prove_routes(target, routes, open_, confirms=True), finish])
 
 
 def _verdict(change: Change, target: Release, wanted: Sequence[Slot], now: float) -> RevertChange | None:

@@ -23,6 +23,7 @@ from minipaas.install.service import Init, detect
 from minipaas.model.config import Config, is_loopback, parse_config, parse_listen
 from minipaas.model.errors import EngineDown, Forbidden, MinipaasError, Missing, Unreachable
 from minipaas.model.shipping import ShipState
+from minipaas.model.units import counted
 
 T = TypeVar("T")
 
@@ -228,5 +229,5 @@ def box(data: Path, config: Config) -> BoxFacts:
 
 
 def _shipping_trouble(one: ShipState) -> str:
-    lost = f"{one.lost} lines made way before they were sent to {one.name}" if one.lost_bytes else ""
+    lost = f"{counted(one.lost, 'line')} made way before they were sent to {one.name}" if one.lost_bytes else ""
     return "; ".join(filter(None, (f"{one.name}: {one.error}" if one.failing else "", lost)))

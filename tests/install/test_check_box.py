@@ -51,6 +51,9 @@ def test_a_box_that_is_well(tmp_path: Path) -> None:
     told = check_box.box(installed(tmp_path, box=box()))
     assert told is not None
     assert (told.level, told.says) == (Level.OK, "1.0: 2 apps, 3 of 3 instances healthy")
+    told = check_box.box(facts(tmp_path, box=box(apps=1, healthy=1, instances=1)))
+    assert told is not None
+    assert told.says == "1.0: 1 app, 1 of 1 instance healthy"
 
 
 def test_a_box_that_does_not_answer(tmp_path: Path) -> None:

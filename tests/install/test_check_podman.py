@@ -86,6 +86,10 @@ def test_networks_apart_from_the_lan(tmp_path: Path) -> None:
     told = check_podman.subnets(facts(tmp_path, networks=(network("203.0.113.128/30"), network("2001:db8::/64"))))
     assert told is not None
     assert told.level is Level.OK
+    assert told.says.startswith("2 networks, ")
+    one = check_podman.subnets(facts(tmp_path, networks=(network("203.0.113.128/30"),)))
+    assert one is not None
+    assert one.says.startswith("1 network, ")
 
 
 def test_storage_that_copies_everything(tmp_path: Path) -> None:

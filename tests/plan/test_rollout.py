@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from minipaas.model.change import ChangeState
 from minipaas.model.observed import HealthState, InstanceState
 from minipaas.model.release import Release
-from minipaas.model.steps import ProveInstance, RunHook, StartInstance, StopInstance, SwitchRelease
+from minipaas.model.steps import ProveInstance, ProveRoutes, RunHook, StartInstance, StopInstance, SwitchRelease
 from tests.plan.test_planner import answering, deployed, shop, solo
 from tests.plan.world import World, release
 
@@ -138,7 +138,7 @@ def test_what_waits_for_an_image_does_not_hold_up_what_does_not() -> None:
     world.crash("web", 1)
     plan = world.plan()
     assert plan is not None
-    assert [step.title for step in plan.quick] == ["route 1 routes to 1 backends", "start web #1, attempt 2"]
+    assert [step.title for step in plan.quick] == ["route 1 route to 1 backend", "start web #1, attempt 2"]
     assert [type(step).__name__ for step in plan.slow] == ["PullImage"]
     assert [step.title for step in plan.after] == ["start worker #1, attempt 2"]
 
@@ -225,3 +225,9 @@ def test_one_failed_health_check_is_forgiven_and_two_are_not() -> None:
     assert failures == 1
     assert world.ended[-1].state is ChangeState.DONE
     assert world.running() == ["web#1 2.0"]
+
+
+def test_a_plan_says_which_probe_of_the_routes_confirms() -> None:
+    world = deployed(solo("1.0", 1))
+    probes = [step.title for step in world.history if isinstance(step, ProveRoutes)]
+    assert probes == ["probe the routes through the ingress", "probe the routes through the ingress to confirm"]

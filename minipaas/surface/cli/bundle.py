@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from minipaas.model.errors import Invalid, MinipaasError
-from minipaas.model.units import Duration, human_bytes
+from minipaas.model.units import Duration, counted, human_bytes
 from minipaas.surface.cli.options import json_option
 from minipaas.surface.cli.show import Cell, clean, on_terminal, paint, print_json, print_table, span, stamp
 
@@ -151,7 +151,7 @@ def _print_built(output: Path, built: Built, as_json: bool, began: float, follow
         print(paint(f"note: {clean(note)}", "yellow"))
     print(
         f"{output}: {built.app} {built.version}, {human_bytes(built.size)}, sequence {built.sequence}, "
-        f"{built.packages} packages listed  {span(time.monotonic() - began)}"
+        f"{counted(built.packages, 'package')} listed  {span(time.monotonic() - began)}"
     )
     print(f"Next: {following}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from minipaas.model.difference import Difference, ImageDiff, PackageDiff, SettingDiff
-from minipaas.model.units import human_bytes
+from minipaas.model.units import counted, human_bytes
 from minipaas.surface.cli.options import box_options
 from minipaas.surface.cli.show import Cell, clean, paint, print_json, print_table
 from minipaas.surface.client import Box, segment
@@ -99,5 +99,5 @@ def _image(one: ImageDiff) -> list[Cell]:
     size = human_bytes(one.size_after if one.size_after is not None else one.size_before or 0)
     fresh = "-"
     if one.new_layers is not None and one.new_bytes is not None:
-        fresh = f"{one.new_layers} layers, {human_bytes(one.new_bytes)}"
+        fresh = f"{counted(one.new_layers, 'layer')}, {human_bytes(one.new_bytes)}"
     return [_MARKS[one.difference], one.service, before, after, size, fresh]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from minipaas.model.capsule import Alive, Capsule, FileChange, Process, Since, Touched
-from minipaas.model.units import human_bytes
+from minipaas.model.units import counted, human_bytes
 from minipaas.surface.cli.diff import show_parts
 from minipaas.surface.cli.show import Cell, ago, clean, paint, print_table, span, stamp
 from minipaas.surface.wire_crash import CrashGroup
@@ -25,7 +25,7 @@ def print_capsule(one: Capsule, group: CrashGroup | None, most: int | None) -> N
     print(f"scene {one.id}, captured in {span(one.took)}; container {one.container[:12]}, image {one.image[:19]}")
     _part("its last words", (clean(line) for line in one.last_words), None)
     if one.log_lines > len(one.last_words):
-        print(paint(f"  {one.log_lines} lines: minipaas crash show {one.id} --log", "bright_black"))
+        print(paint(f"  {counted(one.log_lines, 'line')}: minipaas crash show {one.id} --log", "bright_black"))
     if one.probes:
         checks = (f"{_clock(each.at)} {'well' if each.ok else 'NOT WELL'}: {clean(each.detail)}" for each in one.probes)
         _part("its last health checks", checks, most, newest=True)

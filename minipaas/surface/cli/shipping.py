@@ -8,7 +8,7 @@ import time
 import click
 
 from minipaas.model.shipping import ShipState
-from minipaas.model.units import human_bytes
+from minipaas.model.units import counted, human_bytes
 from minipaas.surface.cli.options import box_options
 from minipaas.surface.cli.show import Cell, ago, clean, paint, print_json, print_table
 from minipaas.surface.client import Box
@@ -55,10 +55,10 @@ def _tell(one: ShipState) -> None:
         again = f"; again in {max(0, one.retry_at - time.time()):.0f} s" if one.retry_at is not None else ""
         said.append(f"{one.name}: {one.error}{again}")
     if one.refused:
-        said.append(f"{one.name} refused {one.refused} lines, the last ones because: {one.refused_why}")
+        said.append(f"{one.name} refused {counted(one.refused, 'line')}, the last ones because: {one.refused_why}")
     if one.lost_bytes and one.lost_at is not None:
         said.append(
-            f"{one.name}: {one.lost} lines ({human_bytes(one.lost_bytes)}) made way before they were sent, "
+            f"{one.name}: {counted(one.lost, 'line')} ({human_bytes(one.lost_bytes)}) made way before they were sent, "
             f"the last {ago(one.lost_at)}; a larger logs.quota would have kept them"
         )
     for line in said:

@@ -51,7 +51,7 @@ def test_the_newest_against_what_serves(box, views, minipaas):
     lines = [" ".join(line.split()) for line in done.out.splitlines()]
     for line in (
         "shop 1.4.1 → 1.4.2: web: another image",
-        "~ web 111111111111 222222222222 3.0 MiB 1 layers, 1.0 MiB",
+        "~ web 111111111111 222222222222 3.0 MiB 1 layer, 1.0 MiB",
         "~ services.web.replicas 1 2",
         "+ services.web.env.KEY hidden hidden",
         "- curl deb 8 - web, db",

@@ -126,6 +126,8 @@ def test_what_is_filled_in_is_escaped_unless_it_is_markup() -> None:
 
 DIGEST = "sha256:" + "a" * 64
 ENTRY = RouteEntry(Route("shop.local", "/"), "shop", "web", (Backend("c", "127.0.0.1", 1),))
+EMPTY = RouteEntry(Route("shop.local", "/"), "shop", "web", ())
+DOUBLE = RouteEntry(Route("shop.local", "/"), "shop", "web", ENTRY.backends * 2)
 HELD = RouteEntry(Route("shop.local", "/"), "shop", "web", (), held=True)
 VALUES: dict[str, Any] = {
     "app": "shop", "service": "web", "slot": 2, "volume": "minipaas-shop.data", "change": 1, "timeout": 1.0,
@@ -148,7 +150,10 @@ def every_title() -> list[tuple[str, str]]:
         elif kind is steps.FinishChange:
             found += [(kind.__name__, kind(**usual, event=event).title) for event in EVENTS]
         elif kind is steps.SetRoutes:
-            found += [(kind.__name__, kind(app="shop", entries=one).title) for one in ((), (ENTRY,), (HELD,))]
+            ways = ((), (ENTRY,), (HELD,), (ENTRY, ENTRY), (ENTRY, EMPTY), (DOUBLE,))
+            found += [(kind.__name__, kind(app="shop", entries=one).title) for one in ways]
+        elif kind is steps.ProveRoutes:
+            found += [(kind.__name__, kind(**usual, confirms=last).title) for last in (False, True)]
         else:
             found.append((kind.__name__, kind(**usual).title))
     return found
