@@ -152,6 +152,8 @@ async def test_how_it_was_and_what_it_answered(box: SmallBox) -> None:
         await telemetry.take({"c1": used(float(number))}, {"c1": place("shop")}, [], None, tick=1000.0 + 10 * number)
     past = (await get(box, "?range=1h")).past
     assert Seen.DOWN in past.seen, "the worst of the time before a sample"
+    assert re.search(r"How it was: down at times within \d", await page(box, "?range=1h"))
+    assert re.search(r"状态：\d+\D+ 内曾停止服务", await page(box, "?range=1h", lang="zh"))
     assert (past.step, len(past.seen)) == (30, pytest.approx((now - past.start) / 30, abs=2))
     assert max(value or 0 for value in past.cpu) == pytest.approx(0.1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from minipaas.surface.access import Access
 from minipaas.surface.cli.main import EXIT_CODES, INTERRUPTED, cli
 from minipaas.surface.table import TABLE
 from minipaas.telemetry.exposition import Facts, exposition
+from tests.boxes import fake, started, toml
 from tests.telemetry.made import counters, route
+
+__all__ = ["fake", "started"]
 
 BOOK = (Path(__file__).parents[3] / "docs" / "operator-handbook.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", BOOK, re.DOTALL)).splitlines()
@@ -43,6 +47,22 @@ def test_every_command_exists_with_its_options(line):
     words = words[: words.index("--")] if "--" in words else words  # behind it stands somebody else's command
     options = {name for param in command.params for name in param.opts}
     assert {word for word in words if word.startswith("-")} <= options
+
+
+async def test_all_that_lies_in_the_data_directory_is_there(started):
+    await started.deploy(toml())
+    started.fake.crash(*await started.until(started.running), 3)
+    await started.until(started.control.shelf.groups)
+    table = BOOK.partition("## Where things lie")[2].partition("## Back up")[0]
+    rows = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
+    told = {
+        name.rstrip("/")
+        for first, *more in rows
+        for name in (first, *(f"{first}{one}" if one.startswith("-") else one for one in more))
+    }
+    here = {one.name for one in (started.directory / "data").iterdir()}
+    assert {"registry.db", "crashes", "box.key"} <= here
+    assert {name for name in here if not any(fnmatch(name, one) for one in told)} == set()
 
 
 def test_every_key_of_the_configuration_is_there_with_its_default():
