@@ -215,7 +215,7 @@ def doctor(host: Host) -> None:
     levels = {one["name"]: one for one in said.json["findings"]}
     for name in ("podman", "program", "service", "box", "trust", "app port", "page port"):
         assert levels[name]["level"] == "ok", levels[name]
-    assert "1 apps, 2 of 2 instances healthy" in levels["box"]["says"]
+    assert "1 app, 2 of 2 instances healthy" in levels["box"]["says"]
 
 
 def completion(host: Host) -> None:
