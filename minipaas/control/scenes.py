@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 
 from minipaas.author.version import own_version
 from minipaas.control.clock import clock_synced
+from minipaas.control.figures import figures_of
 from minipaas.control.since import SinceGood, machine_of
 from minipaas.engine.engine import Engine
 from minipaas.forensics import alive
@@ -26,7 +27,6 @@ from minipaas.forensics.limits import (
     AT_ONCE,
     AUDIT_ROWS,
     AUDIT_SPAN,
-    FIGURES,
     GIVE_WAY,
     GIVE_WAY_MOST,
     HOLD,
@@ -38,6 +38,7 @@ from minipaas.model.errors import MinipaasError
 from minipaas.model.metrics import Range
 from minipaas.model.observed import Instance
 from minipaas.model.release import Release
+from minipaas.model.usage import Usage
 from minipaas.registry.audit import Wanted
 from minipaas.registry.registry import Registry
 from minipaas.telemetry.telemetry import Telemetry
@@ -65,6 +66,8 @@ class Scenes:
         self._since = since
         self._alive: dict[str, Alive] = {}
         """Scenes of those that are being stopped, by container."""
+        self._used: dict[str, list[Usage]] = {}
+        """What was read of each of those that are being stopped or captured, by container."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
         """By container."""
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -92,13 +95,21 @@ class Scenes:
         pid = self._engine.process(container)
         if pid is None or container in self._alive:
             return
+        missing = ""
         try:
             async with asyncio.timeout(ALIVE):
                 self._alive[container] = await asyncio.to_thread(alive.look, pid)
+                await self._see_used(container)
         except TimeoutError:
-            self._alive[container] = Alive(at=time.time(), missing=(f"processes: not read within {ALIVE:g} s",))
+            missing = f"processes: not read within {ALIVE:g} s"
         except (OSError, ValueError, KeyError) as error:
-            self._alive[container] = Alive(at=time.time(), missing=(f"processes: {error}",))
+            missing = f"processes: {error}"
+        self._alive.setdefault(container, Alive(at=time.time(), missing=(missing,)))
+
+    async def _see_used(self, container: str) -> None:
+        """Read what it has used by now, as far as the kernel or the last sample still tells."""
+        seen = (await asyncio.to_thread(self._engine.used, container), self._telemetry.used(container))
+        self._used.setdefault(container, []).extend(one for one in seen if one is not None)
 
     def failed(self, found: Iterable[tuple[Instance, str]]) -> None:
         """These have ended, each with why minipaas stopped it (empty: nobody did)."""
@@ -133,15 +144,18 @@ class Scenes:
         if task is not None:
             await asyncio.wait((task,), timeout=HOLD)
         self._alive.pop(container, None)
+        self._used.pop(container, None)
 
     async def _safely(self, instance: Instance, stopped: str) -> None:
         try:
+            await self._see_used(instance.id)  # before anything else: its cgroup goes in a moment
             await self._take(instance, stopped)
         except (MinipaasError, OSError) as error:
             log.warning("cannot keep the scene of %s: %s", instance.name, error)
         except Exception:
             log.exception("cannot keep the scene of %s", instance.name)
         finally:
+            self._used.pop(instance.id, None)
             del self._under_way[instance.id]
 
     async def _take(self, instance: Instance, stopped: str) -> None:
@@ -176,8 +190,10 @@ class Scenes:
             release = await self._registry.release(instance.release)
         except MinipaasError as error:
             missing.append(f"its release: {error.message}")
+        spec = release.spec.services.get(instance.service) if release is not None else None
         try:
-            figures = await self._figures(instance)
+            limit = int(spec.memory) if spec is not None and spec.memory is not None else None
+            figures = await self._figures(instance, limit)
         except (MinipaasError, OSError) as error:
             missing.append(f"its figures: {error}")
         try:
@@ -197,7 +213,7 @@ class Scenes:
         return Facts(
             version=release.version if release is not None else "",
             image=release.images.get(instance.service) if release is not None else None,
-            spec=release.spec.services.get(instance.service) if release is not None else None,
+            spec=spec,
             figures=figures,
             host=host,
             audit=audit,
@@ -205,20 +221,10 @@ class Scenes:
             missing=tuple(missing),
         )
 
-    async def _figures(self, instance: Instance) -> Figures | None:
+    async def _figures(self, instance: Instance, limit: int | None) -> Figures | None:
         series = await self._telemetry.app_series(instance.app, Range.HOUR)
-        for one in series.instances:
-            if (one.service, one.slot) == (instance.service, instance.slot):
-                skipped = max(0, len(one.cpu) - FIGURES)
-                return Figures(
-                    start=series.start + skipped * series.step,
-                    step=series.step,
-                    cpu=one.cpu[skipped:],
-                    memory=one.memory[skipped:],
-                    peak=one.peak[skipped:],
-                    pids=one.pids[skipped:],
-                )
-        return None
+        seen = self._used.pop(instance.id, ())
+        return figures_of(instance, series, self._telemetry.sampled, seen, limit)
 
     def _host(self) -> tuple[HostState, Machine]:
         now, info = self._telemetry.host.read(), self._engine.info

@@ -169,6 +169,11 @@ class Engine:
         since. Raises EngineError."""
         return await self._stats.read(self._pids) if self._pids else {}
 
+    def used(self, container: str) -> Usage | None:
+        """What the kernel still tells of what a container has used, also just after its end; None: nothing. Blocking
+        for a millisecond."""
+        return self._stats.one(container, self._pids.get(container))
+
     async def log_tail(self, container: str, lines: int) -> list[str]:
         """The last lines of stdout and stderr in the order of arrival. Raises EngineError."""
         params = {"stdout": True, "stderr": True, "tail": max(1, min(lines, limits.MAX_LOG_LINES))}

@@ -55,6 +55,16 @@ class Stats:
             found |= await self._from_podman(rest)
         return found
 
+    def one(self, container: str, pid: int | None) -> Usage | None:
+        """What the kernel still tells of a container, also just after its end; None: nothing. Blocking for a
+        millisecond."""
+        known = [reader for (name, _), reader in list(self._readers.items()) if name == container]
+        reader = known[-1] if known else self._reader(container, pid) if pid is not None else None
+        try:
+            return reader() if reader is not None else None
+        except (OSError, ValueError, IndexError):
+            return None
+
     def _from_kernel(self, running: Mapping[str, int]) -> tuple[dict[str, Usage], list[str]]:
         """What the kernel tells, and the containers that it does not know."""
         self._readers = {key: reader for key, reader in self._readers.items() if running.get(key[0]) == key[1]}

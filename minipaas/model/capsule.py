@@ -130,7 +130,8 @@ class HostState(Struct, frozen=True, kw_only=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What the instance used over its last minutes; None in a series: not known."""
+    """What this very instance used over its last minutes; None in a series: not known. Without a step of time in which
+    another one of its slot may have been seen."""
 
     start: float
     step: int
@@ -138,6 +139,16 @@ class Figures(Struct, frozen=True, kw_only=True):
     memory: tuple[float | None, ...]
     peak: tuple[float | None, ...]
     pids: tuple[float | None, ...]
+    received: tuple[float | None, ...] = ()
+    """Bytes a second, as are the next three."""
+    sent: tuple[float | None, ...] = ()
+    read: tuple[float | None, ...] = ()
+    written: tuple[float | None, ...] = ()
+    most: int | None = None
+    """The most memory that it is known to have held: what the kernel had counted when it was last read, or its limit
+    where it was killed for that; None: not known."""
+    reached: bool = False
+    """It was killed at its limit of memory."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -286,3 +297,9 @@ class CapsuleGroup(Struct, frozen=True, kw_only=True):
 def capsule_id(container: str, ended: float) -> str:
     """The id of the capsule of this end of this container, whoever meets it."""
     return f"{container[:12]}-{int(ended) % 0x1000000:06x}"
+
+
+def most_memory(figures: Figures) -> int | None:
+    """The most memory that an instance is known to have held, bytes; None: not known."""
+    known = [value for value in (*figures.memory, *figures.peak, figures.most) if value is not None]
+    return int(max(known)) if known else None

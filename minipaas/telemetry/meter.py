@@ -96,6 +96,10 @@ class Meter:
         self._at = tick
         return apps
 
+    def used(self, container: str) -> Usage | None:
+        """What a container had used at the last sample; None: it wasn't there."""
+        return self._usage[container][1] if container in self._usage else None
+
     def restarted(self, place: Place) -> InstancePoint:
         """A start after a failure: counted at once, and given as a point of its own."""
         self._total(place).restarts += 1

@@ -231,6 +231,15 @@ class Telemetry:
         """What every slot has used since this process began to look."""
         return self._meter.totals
 
+    @property
+    def sampled(self) -> float:
+        """When the last sample was taken; 0: none was yet."""
+        return self._at
+
+    def used(self, container: str) -> Usage | None:
+        """What a container had used at the last sample; None: it was not there."""
+        return self._meter.used(container)
+
     def host_now(self) -> HostReading | None:
         """The machine as last read."""
         return self._host[0] if self._host is not None else None

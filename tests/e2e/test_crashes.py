@@ -170,6 +170,7 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
     eats = found["eats"]
     assert (eats["cause"], eats["exit_code"]) == ("memory", 137)
     assert eats["reason"] == "the kernel killed it: it wanted more memory than its limit"
+    assert (eats["figures"]["reached"], eats["figures"]["most"]) == (True, 48 * 1024**2)
     assert eats["last_words"] == ["opening one more tab"]
     assert written(box, eats)["tmp/last"] == b"opening one more tab"
 
@@ -181,6 +182,7 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
     (stuck,) = [one for one in hangs["alive"]["processes"] if "/hangs.py" in one["command"] and one["pid"] != 1]
     assert stuck["state"] == "S"
     assert stuck["wait"].startswith("futex") or stuck["stack"][:1] == ["futex_wait_queue"] or not stuck["wait"]
+    assert hangs["figures"]["most"] > stuck["memory"] // 2  # what the kernel had counted before it was stopped
     assert any(each["call"] == "futex" for each in stuck["stacks"])
     assert {"kind": "tcp", "local": "0.0.0.0:8080", "peer": "0.0.0.0:0", "state": "LISTEN"} in hangs["alive"]["sockets"]
 
@@ -191,7 +193,7 @@ def test_every_way_to_die(boxes: Callable[..., Box], author: Author, wretch: Pat
     shown = box.cli("crash", "show", falls["id"]).out
     assert "ended by SIGSEGV" in shown
     assert re.search(r"^  A /tmp/last +17 B$", shown, re.MULTILINE)
-    assert "its limit of memory: 48.0 MiB" in box.cli("crash", "show", eats["id"]).out
+    assert "its limit of memory: 48.0 MiB, which it reached" in box.cli("crash", "show", eats["id"]).out
     had_open = box.cli("crash", "show", hangs["id"], "--all").out.partition("what its processes had open")[2]
     assert re.search(r"\d+: 1 -> pipe:", had_open)
     assert "core files: /tmp/core" in shown

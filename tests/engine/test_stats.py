@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -112,6 +113,20 @@ async def test_cgroups_v1(kernel: Kernel, stats: Stats) -> None:
     kernel.process(7, V1)
     kernel.hierarchies(f"libpod_parent/libpod-{ID}")
     assert await stats.read({ID: 7}) == {ID: EXPECTED}
+
+
+async def test_one_that_has_ended_is_told_of_as_long_as_its_cgroup_is_there(kernel: Kernel, stats: Stats) -> None:
+    own = f"machine.slice/libpod-{ID}.scope"
+    kernel.process(7, f"0::/{own}\n")
+    kernel.unified(own)
+    assert stats.one(ID, 7) == EXPECTED
+    await stats.read({ID: 7})
+    shutil.rmtree(kernel.proc / "7")
+    ended = stats.one(ID, None)
+    assert ended is not None and ended.peak == EXPECTED.peak
+    shutil.rmtree(kernel.cgroups / own)
+    assert stats.one(ID, None) is None
+    assert stats.one(ID, 7) is None
 
 
 async def test_what_a_kernel_does_not_tell_is_not_known(kernel: Kernel, stats: Stats) -> None:

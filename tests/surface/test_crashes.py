@@ -152,9 +152,18 @@ async def test_the_page_says_what_it_had_open_and_what_it_used(
         id="0123456789ab-000001",
         alive=Alive(at=died.at, processes=(process,), sockets=(named,), missing=("kernel stacks: Permission denied",)),
         figures=Figures(
-            start=died.at, step=10, cpu=(None, 0.25), memory=(None, 2048.0), peak=(None, 4096.0), pids=(None, 1.0)
+            start=died.at,
+            step=10,
+            cpu=(None, 0.25),
+            memory=(None, 2048.0),
+            peak=(None, 4096.0),
+            pids=(None, 1.0),
+            sent=(None, 1024.0),
+            most=8192,
+            reached=True,
         ),
         changes=(FileChange("/etc/passwd", Touched.MODIFIED, 900, podmans=True),),
+        memory=8192,
     )
     staged = shelf.stage(hung.id)
     (staged / LOG).write_text("")
@@ -165,10 +174,15 @@ async def test_the_page_says_what_it_had_open_and_what_it_used(
     assert "kernel stacks: Permission denied" in page
     assert "7: 3 × worker, S futex(0x7f12 x 3): futex_wait ← do_futex" in page
     assert "unix /run/orders LISTEN" in page
-    assert "at most 4.0 KiB of memory and 0.25 cores" in page
     assert "(by Podman perhaps)" in page[page.index("<code>/etc/passwd</code>") :].partition("</li>")[0]
+    for words in ("at most 8.0 KiB of memory", "at most 0.25 cores", "at most 1.0 KiB/s sent"):
+        assert words in page
+    assert "it reached its limit of memory, 8.0 KiB" in page
     print_capsule(hung, None, 12)
     told = capsys.readouterr().out
     assert "  7: 3 threads (worker), S in futex(0x7f12 x 3): futex_wait < do_futex\n" in told
     assert "  unix /run/orders LISTEN\n" in told
     assert "  M /etc/passwd  900 B  (by Podman perhaps)\n" in told
+    assert "its limit of memory: 8.0 KiB, which it reached\n" in told
+    assert "its memory: at most 8.0 KiB\n" in told
+    assert "at most: 0.25 cores, sent 1.0 KiB/s\n" in told

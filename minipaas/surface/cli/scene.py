@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from minipaas.model.capsule import Alive, Capsule, FileChange, Process, Since, Touched
+from minipaas.model.capsule import Alive, Capsule, Figures, FileChange, Process, Since, Touched, most_memory
 from minipaas.model.units import counted, human_bytes
 from minipaas.surface.cli.diff import show_parts
 from minipaas.surface.cli.show import Cell, ago, clean, paint, print_table, span, stamp
@@ -102,7 +102,8 @@ def _threads(one: Process) -> Iterator[str]:
 def _machine(one: Capsule) -> None:
     host = one.host
     if one.memory is not None:
-        print(f"its limit of memory: {human_bytes(one.memory)}")
+        reached = ", which it reached" if one.figures is not None and one.figures.reached else ""
+        print(f"its limit of memory: {human_bytes(one.memory)}{reached}")
     if host is not None:
         clock = {True: "in sync", False: "NOT in sync", None: "unknown"}[host.clock_synced]
         print(
@@ -111,11 +112,21 @@ def _machine(one: Capsule) -> None:
             f"clock {clock}, up {span(host.uptime)}, {host.kernel}, podman {host.podman}, minipaas {host.minipaas}"
         )
     if one.figures is not None:
-        memory = [value for value in (*one.figures.memory, *one.figures.peak) if value is not None]
-        cpu = [value for value in one.figures.cpu if value is not None]
-        if memory and cpu:
-            most = f"at most {human_bytes(int(max(memory)))} and {max(cpu):.2f} cores"
-            print(f"its last {span(len(one.figures.cpu) * one.figures.step)}: {most}")
+        _used(one.figures)
+
+
+def _used(figures: Figures) -> None:
+    memory = most_memory(figures)
+    if memory is not None:
+        print(f"its memory: at most {human_bytes(memory)}")
+    spans = (("cores", figures.cpu), ("received", figures.received), ("sent", figures.sent))
+    told = [
+        f"{most:.2f} cores" if what == "cores" else f"{what} {human_bytes(int(most))}/s"
+        for what, values in (*spans, ("read", figures.read), ("written", figures.written))
+        if (most := max((value for value in values if value is not None), default=None)) is not None
+    ]
+    if told:
+        print(f"in the last {span(len(figures.cpu) * figures.step)} that were seen, at most: {', '.join(told)}")
 
 
 def _changes(changes: tuple[FileChange, ...]) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from aiohttp import web
+from msgspec import Struct
 
-from minipaas.model.capsule import Figures
+from minipaas.model.capsule import Figures, most_memory
 from minipaas.surface.call import Call
 from minipaas.surface.handlers import crashes
 from minipaas.surface.pages.shell import render
@@ -31,10 +32,24 @@ async def crash(call: Call) -> web.Response:
     )
 
 
-def _used(figures: Figures | None) -> tuple[int, float] | None:
-    """The most memory (bytes) and CPU (cores) that it used; None: not known."""
+class _Used(Struct, frozen=True):
+    """The most of each that it used, a second but for memory and CPU; None: not known."""
+
+    memory: int | None
+    cpu: float | None
+    received: float | None
+    sent: float | None
+    read: float | None
+    written: float | None
+
+
+def _used(figures: Figures | None) -> _Used | None:
     if figures is None:
         return None
-    memory = [value for value in (*figures.memory, *figures.peak) if value is not None]
-    cpu = [value for value in figures.cpu if value is not None]
-    return (int(max(memory)), max(cpu)) if memory and cpu else None
+    return _Used(
+        most_memory(figures),
+        *(
+            max((value for value in series if value is not None), default=None)
+            for series in (figures.cpu, figures.received, figures.sent, figures.read, figures.written)
+        ),
+    )
