@@ -68,6 +68,7 @@ COMMAND: Final = 4096
 STACK: Final = 40
 OPEN_FILES: Final = 200
 SOCKETS: Final = 500
+"""Of TCP, of UDP and of Unix each."""
 THREADS: Final = 64
 """Of one process."""
 WAITED_FOR: Final = 8

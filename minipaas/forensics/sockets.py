@@ -1,13 +1,14 @@
 """The sockets of an instance that lives: TCP, UDP, and those Unix sockets that its processes hold.
 
-What always holds: at most `limits.SOCKETS` in all, and `limits.TABLE` bytes of each of the kernel's tables. Sources:
-Documentation/networking/proc_net_tcp.rst; proc(5), /proc/net/unix.
+What always holds: at most `limits.SOCKETS` of each of the three, and `limits.TABLE` bytes of each of the kernel's
+tables. Sources: Documentation/networking/proc_net_tcp.rst; proc(5), /proc/net/unix.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from minipaas.forensics import limits
@@ -40,30 +41,35 @@ _HELD = "socket:["
 
 def sockets_of(net: Path, files: Iterable[str], reading: Reading) -> tuple[Socket, ...]:
     """`net`: /proc/PID/net of one of its processes; `files`: what all of them have open, as `3 -> socket:[4711]`."""
+    held = {int(text) for file in files if (text := _inode(file))}
     found: list[Socket] = []
-    for one in _all(net, {int(text) for file in files if (text := _inode(file))}, reading):
-        if len(found) == limits.SOCKETS:
-            reading.lacks(f"sockets beyond the first {limits.SOCKETS}")
-            break
-        found.append(one)
+    for kind in ("tcp", "udp"):
+        found += _first(kind, _internet(net, kind, reading), reading)
+    if held:
+        found += _first("unix", _unix(net / "unix", held, reading), reading)
     return tuple(found)
+
+
+def _first(name: str, some: Iterator[Socket], reading: Reading) -> list[Socket]:
+    """Of each sort its own number: many connections must not hide the rest."""
+    found = list(islice(some, limits.SOCKETS))
+    if next(some, None) is not None:
+        reading.lacks(f"{name} sockets beyond the first {limits.SOCKETS}")
+    return found
 
 
 def _inode(file: str) -> str:
     return file.partition(_HELD)[2].partition("]")[0]
 
 
-def _all(net: Path, held: Collection[int], reading: Reading) -> Iterator[Socket]:
-    for name in ("tcp", "tcp6", "udp", "udp6"):
-        kind = name.removesuffix("6")
+def _internet(net: Path, kind: str, reading: Reading) -> Iterator[Socket]:
+    for name in (kind, f"{kind}6"):
         for line in _table(net / name, kind, reading):
             _, local, peer, state, *_ = line.split()
             word = _STATES.get(int(state, 16), state)
             if kind == "udp" and word == "CLOSE":
                 word = _UNCONNECTED
             yield Socket(kind=kind, local=_address(local), peer=_address(peer), state=word)
-    if held:
-        yield from _unix(net / "unix", held, reading)
 
 
 def _table(path: Path, kind: str, reading: Reading) -> list[str]:
@@ -79,7 +85,7 @@ def _table(path: Path, kind: str, reading: Reading) -> list[str]:
         return []
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
-        reading.lacks(f"{kind} sockets beyond the first {len(lines) - 2} of the machine")
+        reading.lacks(f"{kind} sockets beyond the first {len(lines) - 2} of its network")
         lines.pop()
     return lines[1:]
 
