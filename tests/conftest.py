@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 import pytest
 
 KINDS = {"e2e": "on real Podman", "chromium": "in Chromium", "strangers": "other people's tools"}
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what tests start, also where a shell has started these in the background and told them to
+    ignore it (POSIX 2.11)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
