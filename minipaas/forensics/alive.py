@@ -7,6 +7,7 @@ thread; whatever cannot be read, or not within the bounds of `reading`, is left 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,8 @@ def _files(place: Path, reading: Reading) -> Iterator[str]:
         if reading.over("open files"):
             return
         try:
-            yield f"{number} -> {(place / 'fd' / str(number)).readlink()}"
+            target = os.fsencode((place / "fd" / str(number)).readlink())
+            yield f"{number} -> {target.decode(errors='replace')}"
         except OSError:
             continue
     if len(numbers) > limits.OPEN_FILES:

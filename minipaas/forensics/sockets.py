@@ -7,6 +7,7 @@ tables. Sources: Documentation/networking/proc_net_tcp.rst; proc(5), /proc/net/u
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -34,14 +35,18 @@ _CONNECTED = {1: _UNCONNECTED, 2: "CONNECTING", 3: "CONNECTED", 4: "DISCONNECTIN
 """socket_state in include/uapi/linux/net.h."""
 _KINDS = {1: "unix", 2: "unix datagram", 5: "unix packets"}
 """sock_type in include/linux/net.h."""
+_UNIX = re.compile(
+    r"[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]+) (?P<kind>[0-9A-F]+) (?P<state>[0-9A-F]+) +(?P<inode>[0-9]+)"
+    r" ?(?P<name>.*)"
+)
 _LISTENS = 0x10000
 """__SO_ACCEPTCON of include/uapi/linux/net.h."""
-_HELD = "socket:["
+_HELD = re.compile(r"\d+ -> socket:\[(\d+)\]", re.ASCII)
 
 
 def sockets_of(net: Path, files: Iterable[str], reading: Reading) -> tuple[Socket, ...]:
     """`net`: /proc/PID/net of one of its processes; `files`: what all of them have open, as `3 -> socket:[4711]`."""
-    held = {int(text) for file in files if (text := _inode(file))}
+    held = {int(match[1]) for file in files if (match := _HELD.fullmatch(file))}
     found: list[Socket] = []
     for kind in ("tcp", "udp"):
         found += _first(kind, _internet(net, kind, reading), reading)
@@ -56,10 +61,6 @@ def _first(name: str, some: Iterator[Socket], reading: Reading) -> list[Socket]:
     if next(some, None) is not None:
         reading.lacks(f"{name} sockets beyond the first {limits.SOCKETS}")
     return found
-
-
-def _inode(file: str) -> str:
-    return file.partition(_HELD)[2].partition("]")[0]
 
 
 def _internet(net: Path, kind: str, reading: Reading) -> Iterator[Socket]:
@@ -94,12 +95,12 @@ def _unix(path: Path, held: Collection[int], reading: Reading) -> Iterator[Socke
     """`0000000000000000: 00000002 00000000 00010000 0001 01 4711 /run/x.sock`; one without a name goes by its inode,
     as its process has it open."""
     for line in _table(path, "unix", reading):
-        words = line.rstrip("\n").split(maxsplit=7)
-        if len(words) < 7 or int(words[6]) not in held:
-            continue
-        state = "LISTEN" if int(words[3], 16) & _LISTENS else _CONNECTED.get(int(words[5], 16), words[5])
-        name = words[7] if len(words) > 7 else f"{_HELD}{words[6]}]"
-        yield Socket(kind=_KINDS.get(int(words[4], 16), "unix"), local=name, peer="", state=state)
+        match = _UNIX.fullmatch(line.rstrip("\n"))
+        if match is None or int(match["inode"]) not in held:
+            continue  # also the rest of a name with a line's end in it
+        state = "LISTEN" if int(match["flags"], 16) & _LISTENS else _CONNECTED.get(int(match["state"], 16), "")
+        kind = _KINDS.get(int(match["kind"], 16), "unix")
+        yield Socket(kind=kind, local=match["name"] or f"socket:[{match['inode']}]", peer="", state=state)
 
 
 def _address(text: str) -> str:

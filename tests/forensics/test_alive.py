@@ -176,6 +176,16 @@ def test_unix_sockets_of_others_are_not_told(tmp_path: Path) -> None:
         assert [one.local for one in found if one.kind.startswith("unix")] == [str(tmp_path / "ours")]
 
 
+def test_names_that_no_person_gives_spoil_nothing(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/socket:[x]\xff"
+    with open(odd, "wb") as file, socket.socket(socket.AF_UNIX) as one:  # noqa: PTH123 - no text
+        one.bind(f"{tmp_path}/a\nb: 1 2 3")
+        scene = look(os.getpid())
+        (line,) = [each for each in seen(scene, os.getpid()).files if each.startswith(f"{file.fileno()} -> ")]
+        assert line.endswith("/socket:[x]\ufffd")
+        assert f"{tmp_path}/a" in {each.local for each in scene.sockets}
+
+
 def test_sockets_have_a_bound_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each sort its own: many connections hide no others."""
     with (
