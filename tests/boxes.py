@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.server import FakePodman
 
 PATIENCE = 30.0
+SEQUENCES = itertools.count(int(time.time()))
+"""Of all bundles of a run: a second box on the same data is brought newer ones than the first."""
 TOML = """
 [app]
 name = "{app}"
@@ -76,7 +79,6 @@ class RunningBox:
         self._tmp = tmp_path
         self.actor, self.origin = "test", "test"
         """Who all this is done by, and from where."""
-        self._sequence = int(time.time())
 
     @property
     def directory(self) -> Path:
@@ -120,13 +122,13 @@ class RunningBox:
         **more: object,
     ) -> Path:
         """A bundle that this box takes: each is newer than the one before."""
-        self._sequence += 1
+        sequence = next(SEQUENCES)
         return make_bundle(
             self._tmp,
-            name=f"{self._sequence}.bundle",
+            name=f"{sequence}.bundle",
             app=app,
             version=version,
-            sequence=self._sequence,
+            sequence=sequence,
             app_toml=text,
             services=services,
             **more,

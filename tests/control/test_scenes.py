@@ -63,6 +63,7 @@ async def test_a_capsule_says_why_without_the_container(fake: FakePodman, tmp_pa
         assert capsule.version == "1.0"
         assert capsule.last_words[-1] == "cannot open /var/lib/x: no space left"
         assert [(one.path, one.what) for one in capsule.changes] == [
+            ("/tmp/last", Touched.ADDED),
             ("/core.7", Touched.ADDED),
             ("/var/lib/x/half", Touched.ADDED),
         ]
@@ -163,9 +164,9 @@ async def test_its_last_lines_are_those_that_the_box_keeps(fake: FakePodman, tmp
 
 async def test_podmans_tail_is_the_last_resort_and_said(fake: FakePodman, tmp_path: Path) -> None:
     async with running_box(fake, tmp_path) as box:
+        fake.behave(Behaviour(hides_log=True))
         name = await deployed(box)
         fake.log(name, "the last word")
-        fake.container(name).log_file.unlink()
         fake.crash(name, 3)
         _, capsule = await group(box)
         assert capsule.last_words[-1] == "the last word"

@@ -28,6 +28,8 @@ class Behaviour:
     """Takes connections and closes them at once, as a port forwarder without a service behind it does."""
     elsewhere: int = 0
     """Another program answers for it, at this port of 127.0.0.1, and the container is said to have published it."""
+    hides_log: bool = False
+    """Its log is told to be at a place where only Podman can see it."""
     banner: bytes = b""
     """Speaks first, and no HTTP: a TCP service."""
     exit_code: int | None = None

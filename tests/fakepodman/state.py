@@ -128,6 +128,8 @@ class Container:
     removed: list[str] = field(default_factory=list)
     log_file: Path = Path("/dev/null")
     """What conmon would write."""
+    log_path: Path = Path("/dev/null")
+    """Where that is said to be."""
     using: Use = field(default_factory=Use)
     listener: Listener | None = None
     life: asyncio.Task[None] | None = None
@@ -247,7 +249,7 @@ class Container:
             },
             "Image": self.image.id,
             "Name": self.name,
-            "HostConfig": {"LogConfig": {"Type": "k8s-file", "Path": str(self.log_file), "Size": "0B"}},
+            "HostConfig": {"LogConfig": {"Type": "k8s-file", "Path": str(self.log_path), "Size": "0B"}},
             "Config": {"Labels": self.labels, "Env": [f"{k}={v}" for k, v in (self.body.get("env") or {}).items()]},
             "Mounts": [
                 {"Type": "volume", "Name": one["Name"], "Destination": one["Dest"]}

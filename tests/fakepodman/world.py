@@ -93,12 +93,14 @@ class World:
             for p in body.get("portmappings") or ()
         ]
         container = Container(secrets.token_hex(32), name, image, body, Behaviour(), ports)
-        if elsewhere := self.behaviour_of(container).elsewhere:
+        behaviour = self.behaviour_of(container)
+        if behaviour.elsewhere:
             for port in ports:
-                port.host_port, port.elsewhere = elsewhere, True
+                port.host_port, port.elsewhere = behaviour.elsewhere, True
         self._logs.mkdir(exist_ok=True)
         container.log_file = self._logs / f"{container.id}.log"
         container.log_file.touch()
+        container.log_path = self._logs / "hidden" if behaviour.hides_log else container.log_file
         container.hold_ports(free_choice=True)
         self.state.containers[container.id] = container
         self.tell_of(container, "create")
