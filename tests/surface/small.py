@@ -20,6 +20,7 @@ from minipaas.certs.keeper import Keeper
 from minipaas.control.comparisons import Comparisons
 from minipaas.control.held import HeldBundles, Hold
 from minipaas.control.intake import Intake
+from minipaas.control.named import Named
 from minipaas.control.openings import Openings
 from minipaas.engine.info import EngineInfo
 from minipaas.forensics.access import Access
@@ -121,7 +122,7 @@ class SmallControl:
         return await self.registry.accept(self.next, actor=actor, origin=origin, now=time.time())
 
     async def hold_bundle(self, stream: AsyncIterator[bytes], length: int | None, *, actor: str, origin: str) -> Hold:
-        return await self.held.hold(stream, length, actor=actor, origin=origin)
+        return await self.held.hold(stream, length, Named(), actor=actor, origin=origin)
 
     def warnings(self, change: int) -> tuple[str, ...]:
         return self.told_warnings
