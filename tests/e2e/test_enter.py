@@ -159,7 +159,7 @@ def test_an_access_that_is_ended_ends_what_it_has_begun(entered: Box) -> None:
     person = Terminal(
         entered, "exec", "hello", "-t", "--for", "20m", "--", "sh", "-c", "trap '' HUP; echo in; sleep 4711"
     )
-    person.wait("in")
+    person.wait(r"(?m)^in\r")
     (lease,) = [one for one in entered.cli("access", "list", "--json").json["leases"] if one["ended"] is None]
     entered.cli("access", "end", lease["id"])
     assert person.end() == 125
@@ -222,7 +222,7 @@ def test_an_image_without_a_shell_is_entered_with_tools_beside_it(
     assert "debug" not in podman.run("ps", "-a", "--format", "{{.Names}}")
 
     visitor = Terminal(entered, "exec", "bare", "-t", "--toolbox", "--", "sh", "-c", "echo in; sleep 600")
-    visitor.wait("in")
+    visitor.wait(r"(?m)^in\r")
     podman.run("kill", next(iter(podman.containers("bare"))))
     assert visitor.end() in (125, 137)
     assert "the instance ended" in visitor.shown
@@ -232,7 +232,7 @@ def test_a_port_that_nobody_published_is_reached_from_here(entered: Box) -> None
     hidden = Terminal(
         entered, "exec", "hello", "-t", "--", "sh", "-c", "echo in; busybox httpd -f -p 127.0.0.1:8098 -h /www"
     )
-    hidden.wait("in")
+    hidden.wait(r"(?m)^in\r")
     person = Terminal(entered, "forward", "hello", "0:8098", "0:8097")
     port = int(person.wait(r"127\.0\.0\.1:(\d+) → hello-web-1-1:8098")[1])
     dead = int(person.wait(r"127\.0\.0\.1:(\d+) → hello-web-1-1:8097")[1])

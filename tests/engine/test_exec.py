@@ -53,4 +53,4 @@ async def test_a_container_that_does_not_run(engine: Engine, fake: FakePodman, e
     container = await launch_one(engine, make_launch(fake.add_image()))
     fake.crash(container, 1)
     with pytest.raises(EngineError, match="can only create exec sessions on running containers"):
-        await executor.probe(container, ("true",), 10)
+        pytest.fail(f"it ran: {await executor.probe(container, ('true',), 60)}")
