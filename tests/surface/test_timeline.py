@@ -136,7 +136,10 @@ async def test_a_crash_loop_is_a_few_marks_with_counts(box: SmallBox) -> None:
     crashes = [one for one in (await get(box, "?range=24h")).marks if one.lane is Lane.CRASH]
     assert len(crashes) < 60
     assert sum(one.count for one in crashes) == 900
-    assert all(one.title == f"{one.count} × web failed" and one.well is False for one in crashes)
+    several = [one for one in crashes if one.count > 1]  # the border of a stretch may have cut off a single one
+    assert len(several) >= len(crashes) - 2
+    assert all(one.title == f"{one.count} × web failed" for one in several)
+    assert all(one.well is False for one in crashes)
     text = await page(box)
     assert len(re.findall("<circle|<path d=.M0-8", text)) < 120
     assert re.search(r'href="/apps/shop/timeline\?range=1h&amp;until=\d+"', text), "a number leads closer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from minipaas.surface.wire import Accepted, Apps, EndEvent, Logs, StepEvent
 from minipaas.surface.wire_box import Audit, BoxView
 from minipaas.surface.wire_trust import TrustView
-from tests.boxes import RunningBox, running_box, toml
+from tests.boxes import PATIENCE, RunningBox, running_box, toml
 from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.server import FakePodman
 from tests.surface.test_changes import next_event
@@ -79,7 +80,9 @@ async def test_from_the_bundle_to_the_page(whole: RunningBox, tmp_path: Path) ->
         assert (apps.sentence, apps.apps[0].serving.version) == ("Everything runs.", "1.0")
         assert [i.word for i in apps.apps[0].services[0].instances] == ["healthy"]
         assert [r.backends for r in apps.apps[0].routes] == [1]
-        logs = await read(session, "/apps/shop/logs", Logs)
+        async with asyncio.timeout(PATIENCE):  # what it says is read by the log's own thread
+            while not (logs := await read(session, "/apps/shop/logs", Logs)).lines:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         assert {line.instance for line in logs.lines} == {"shop-web-1-1"}
         facts = await read(session, "/box", BoxView)
         assert (facts.counts.healthy, facts.root_version, facts.trouble) == (1, 1, "")
