@@ -99,6 +99,8 @@ LOG_FOUND_BYTES: Final = 4 * 1024**2
 """Text in one answer."""
 LOG_SEARCH: Final = 20.0
 """The longest search."""
+LOG_SOURCES: Final = 100
+"""Containers that are named to who wants to choose one."""
 LOG_LAST: Final = 1024**2
 """What is read of the end of a container's file for its last lines."""
 LOG_CLOSE: Final = 5.0

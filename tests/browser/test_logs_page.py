@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
+
 from playwright.async_api import expect
 
 from tests.boxes import RunningBox, toml
 from tests.browser.fixtures import Visit
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PHONE, Visitor
 
 
 async def reader(box: RunningBox, visit: Visit, **options: object) -> tuple[Visitor, str]:
@@ -57,6 +63,75 @@ async def test_filters_and_chinese(box: RunningBox, visit: Visit) -> None:
     await expect(one.page.locator("#lines .line")).to_have_count(1)
     await expect(one.page.locator("#lines .level-error")).to_contain_text("database")
     assert await one.barriers() == []
+
+
+async def test_times_are_the_readers_and_an_instance_can_be_chosen(box: RunningBox, visit: Visit) -> None:
+    shanghai = ZoneInfo("Asia/Shanghai")
+    await box.deploy(toml(replicas=2))
+    first, second = box.instances()
+    box.fake.log(first.id, "early")
+    await asyncio.sleep(1.1)  # the form knows whole seconds
+    box.fake.log(first.id, "late")
+    box.fake.log(second.id, "of the other one")
+    one = await visit(box.url, timezone_id=str(shanghai), viewport=PHONE)
+    await one.sign_in(await box.token("read", "laptop"))
+    await one.open("/apps/shop/logs")
+    lines = one.page.locator("#lines")
+    await expect(lines).to_contain_text("of the other one")
+    late = int(float(await lines.locator(".line", has_text="late").locator("time").get_attribute("data-date") or 0))
+
+    await one.page.get_by_label("Instance").select_option(label="web-1-1")
+    await one.page.get_by_label("From").fill(f"{datetime.fromtimestamp(late, shanghai):%Y-%m-%dT%H:%M:%S}")
+    await one.page.get_by_label("From").press("Enter")
+    await expect(lines.locator(".line")).to_have_text([re.compile("late")])
+    assert parse_qs(urlsplit(one.page.url).query) == {"instance": ["shop-web-1-1"], "since": [str(late)]}
+    assert (
+        await one.page.get_by_label("From").input_value()
+        == f"{datetime.fromtimestamp(late, shanghai):%Y-%m-%dT%H:%M:%S}"
+    )
+    assert await one.overflow() == ""
+    assert await one.barriers() == []
+
+    await one.page.get_by_label("Within the last").select_option("1h")
+    await expect(one.page.get_by_label("From")).to_have_value("")
+    await one.page.get_by_label("Until").fill(f"{datetime.fromtimestamp(late, shanghai):%Y-%m-%dT%H:%M:%S}")
+    await one.page.get_by_role("button", name="Show", exact=True).press("Enter")
+    await expect(lines).to_contain_text("early")
+    await expect(lines).not_to_contain_text("late")
+    await expect(one.page.get_by_role("button", name="Following")).to_have_count(0)  # what is over does not grow
+
+    one.expect("422")
+    await one.page.get_by_label("From").fill("2999-01-01T00:00:00")
+    await one.page.get_by_role("button", name="Show", exact=True).press("Enter")
+    await expect(one.page.get_by_role("alert")).to_contain_text("the end is not after the beginning")
+
+
+async def test_the_log_of_another_app_is_one_choice_away(box: RunningBox, visit: Visit) -> None:
+    one, _ = await reader(box, visit)
+    await box.deploy(toml("cafe", routes='"cafe.local"'), app="cafe")
+    box.fake.log(box.instances("cafe")[0].id, "no coffee", "no tea")
+    await one.open("/apps/shop/logs?service=web&text=coffee")
+    await one.page.get_by_role("combobox", name="App", exact=True).select_option("cafe")
+    await one.page.get_by_role("button", name="Show", exact=True).press("Enter")
+    await expect(one.page.locator("#lines .line")).to_have_count(1)
+    await expect(one.page.get_by_role("heading", name="Logs of cafe")).to_be_visible()
+    assert urlsplit(one.page.url).path == "/apps/cafe/logs"
+
+
+async def test_without_a_script_times_are_in_utc(box: RunningBox, visit: Visit) -> None:
+    await box.deploy(toml())
+    box.fake.log(box.instances()[0].id, "written today")
+    one = await visit(box.url, java_script_enabled=False)
+    await one.sign_in(await box.token("read", "laptop"))
+    await one.open("/apps/shop/logs")
+    await expect(one.page.get_by_text("Times are in UTC.")).to_be_visible()
+    await one.page.get_by_label("From").fill("2001-02-03T04:05:06")
+    await one.page.get_by_role("button", name="Show", exact=True).click()
+    await expect(one.page.locator("#lines")).to_contain_text("written today")
+    assert await one.page.get_by_label("From").input_value() == "2001-02-03T04:05:06"
+    await one.page.get_by_label("Until").fill("2001-02-03T04:05:07")
+    await one.page.get_by_role("button", name="Show", exact=True).click()
+    await expect(one.page.get_by_text("Nothing fits.")).to_be_visible()
 
 
 async def test_without_a_script_the_last_lines_are_there(box: RunningBox, visit: Visit) -> None:

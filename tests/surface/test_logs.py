@@ -102,6 +102,14 @@ async def test_what_cannot_be_asked(written: SmallBox, query: str) -> None:
         assert response.status == 400
 
 
+async def test_an_end_before_the_beginning_is_told(written: SmallBox) -> None:
+    async with await written.remote("read") as session:
+        for path in ("/api/v1/apps/shop/logs", "/apps/shop/logs"):
+            async with session.get(f"{path}?since=20&until=10") as response:
+                assert response.status == 422
+                assert "the end is not after the beginning" in await response.text()
+
+
 async def test_no_such_app_or_release(box: SmallBox) -> None:
     async with await box.remote("read") as session:
         for path in ("/api/v1/apps/none/logs", "/apps/none/logs"):

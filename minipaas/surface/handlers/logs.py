@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from minipaas.model.errors import Missing
+from minipaas.model.errors import Invalid, Missing
 from minipaas.model.logs import Found, Level, Line, Stream, Wanted
 from minipaas.surface.call import PATH_PATTERNS, Call, Query
 from minipaas.surface.wire import LogLine, Logs
@@ -52,12 +52,18 @@ def require_app(call: Call) -> None:
 
 
 async def wanted_by(call: Call, query: Mapping[str, Any]) -> Wanted:
-    """What the parameters of `FILTER` (and `BEFORE`) ask for. Raises Missing for a release that is not known."""
+    """What the parameters of `FILTER` (and `BEFORE`) ask for. Raises Missing for a release that is not known,
+    Invalid (`logs.times`)."""
     before = re.fullmatch(r"(\d+)-(\w+)-(\d+)", query.get("before") or "")
     releases = None
     if query["release"] is not None:
         named = await call.registry.named(call.app, query["release"])
         releases = frozenset({named.release.digest})
+    since, until = _nanoseconds(query["since"]) or 0, _nanoseconds(query["until"])
+    if until is not None and until <= since:
+        raise Invalid(
+            "cannot read logs: the end is not after the beginning", hint="swap the two times", code="logs.times"
+        )
     return Wanted(
         text=query["text"] or "",
         service=query["service"],
@@ -65,8 +71,8 @@ async def wanted_by(call: Call, query: Mapping[str, Any]) -> Wanted:
         stream=Stream(query["stream"]) if query["stream"] else None,
         level=Level(query["level"]) if query["level"] else None,
         releases=releases,
-        since=_nanoseconds(query["since"]) or 0,
-        until=_nanoseconds(query["until"]),
+        since=since,
+        until=until,
         before=(int(before[1]), before[2], int(before[3])) if before is not None else None,
     )
 

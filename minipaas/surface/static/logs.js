@@ -1,6 +1,36 @@
 // What an app writes, live: new lines come over a WebSocket and are put at the end, from where the page ends on. Whoever
 // scrolls up is left where they are. When the connection breaks off, it goes on where it was, without a gap or a double.
 "use strict";
+
+// Dates and times in the form: shown in the reader's zone, sent as Unix seconds. The box writes them in UTC.
+(() => {
+  const form = document.querySelector("form.filter");
+  form.querySelector(".utc").hidden = true;
+  const span = form.elements.span;
+  const times = [form.elements.since, form.elements.until];
+  const two = (number) => String(number).padStart(2, "0");
+  for (const field of times) {
+    const date = new Date(`${field.value}Z`);
+    if (Number.isNaN(date.getTime())) continue;
+    const day = `${String(date.getFullYear()).padStart(4, "0")}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+    field.value = field.defaultValue = `${day}T${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  }
+  form.addEventListener("formdata", ({ formData }) => {
+    for (const { name, value } of times) if (value) formData.set(name, String(new Date(value).getTime() / 1000));
+    for (const [name, value] of [...formData]) if (!value) formData.delete(name); // a short address
+  });
+  // Both would say when it begins; the last word counts.
+  span.addEventListener("change", () => {
+    if (span.value) form.elements.since.value = "";
+  });
+  form.elements.since.addEventListener("change", () => {
+    if (form.elements.since.value) span.value = "";
+  });
+  form.elements.app?.addEventListener("change", () => {
+    form.elements.service.value = form.elements.instance.value = ""; // those of the other app
+  });
+})();
+
 (() => {
   const lines = document.getElementById("lines");
   const button = document.getElementById("follow");

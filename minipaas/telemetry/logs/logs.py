@@ -110,6 +110,10 @@ class Logs:
         """Lines behind the place that a reader has reached, as far as there are any; the place goes with them."""
         return await self._run(self._reading, lambda: self._of(app).after(wanted, place, most))
 
+    async def sources(self, app: str) -> list[Source]:
+        """Whose lines there are: of the containers that are there, and the latest of those that are gone."""
+        return await self._run(self._reading, lambda: self._of(app).sources(limits.LOG_SOURCES))
+
     async def last(self, container: str, most: int) -> tuple[Line, ...] | None:
         """The last lines of a container that has ended, as it wrote them: also those that its rate has cost, and one
         without an end. None: its log is not open here (see `hold`). Raises Deadline."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from minipaas.model.errors import Deadline
-from minipaas.model.logs import Found, Line, Wanted
+from minipaas.model.logs import Found, Line, Source, Wanted
 from minipaas.telemetry import limits
 from minipaas.telemetry.logs.filter import Filter
 from minipaas.telemetry.logs.lines import has_pieces, read
@@ -56,6 +56,17 @@ class Reading:
                         code="logs.slow",
                     )
         return Found(lines=best.lines(), ends=ends, more=best.more)
+
+    def sources(self, most: int) -> list[Source]:
+        """The containers that have lines here: those that are there, then those that are gone, the latest first."""
+        found = {tail.source.container: tail.source for tail in self._tails}
+        for reader in readers(self._directory):
+            if len(found) >= most:
+                break
+            known = reader.sources()
+            for row in sorted(known, reverse=True):
+                found.setdefault(known[row].container, known[row])
+        return list(found.values())[:most]
 
     def after(self, wanted: Wanted, reader: Place, most: int) -> Found:
         """At most about `most` lines behind the place that a reader has reached, in the order of each container; the
