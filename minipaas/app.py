@@ -54,6 +54,8 @@ log = logging.getLogger("minipaas")
 
 DRAIN = 10.0
 """Seconds that requests under way may take when the box stops."""
+LAST_WORD = 0.01
+"""Seconds for a signal to be heard that came just before the process becomes another program."""
 FIRST_LOOK = 2.0
 """Seconds that the first look and the first probes may delay the ingress, so that it opens with its routes in place."""
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
@@ -123,7 +125,12 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, life.stop)
     loop.add_signal_handler(signal.SIGUSR2, own.reload_on_signal)
-    return await life.run()
+    becomes = await life.run()
+    if becomes is not None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # nobody is left to hear it: now it simply ends this process
+        await asyncio.sleep(LAST_WORD)
+    return None if life.stopping else becomes
 
 
 def _tell_where(control: Control, surface: Surface, data: Path) -> None:

@@ -83,6 +83,10 @@ class Life:
         """End this process, with grace."""
         self._stop.set()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
     def wish(self, wish: Wish) -> None:
         """Begin a hand-over. Raises Conflict when one is under way."""
         if self.busy:

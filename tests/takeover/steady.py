@@ -71,9 +71,9 @@ class Served:
         assert self.process is not None
         self.process.kill()
         await self.process.wait()
-        await self.until(self._unlocked)
+        await self.until(self.unlocked)
 
-    async def _unlocked(self) -> bool:
+    async def unlocked(self) -> bool:
         with (self.data / "lock").open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -42,6 +42,21 @@ async def test_nobody_notices(tmp_path: Path, how: str) -> None:
         assert not (box.data / "minipaas.sock").exists()
 
 
+async def test_told_to_stop_at_any_moment_of_it_it_stops(tmp_path: Path) -> None:
+    async def stopped(number: int) -> None:
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        async with served(directory) as box:
+            assert (await box.api("POST", "/api/v1/self/reload"))[0] == 202
+            await asyncio.sleep(0.2 * number)
+            assert await box.stop() in (0, -signal.SIGTERM)
+            await box.until(box.unlocked)  # whoever served for it has gone too
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(stopped(number))
+
+
 async def test_a_websocket_outlives_it(tmp_path: Path) -> None:
     """What the process before still carries goes on, to the same instance, until it ends or its time is over."""
     async with served(tmp_path, more='[upgrade]\ndrain = "60s"\n') as box:
