@@ -20,6 +20,7 @@ from minipaas.engine import limits
 from minipaas.engine.causes import shorten
 from minipaas.model.errors import EngineDown, Invalid
 from minipaas.process import ending_with_us
+from minipaas.session import runtime_directory
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,9 @@ def find_socket(configured: str = "", *, environ: Mapping[str, str] | None = Non
             return _path_of(source, value)
     if os.geteuid() == 0 and SYSTEM_SOCKET.is_socket():
         return str(SYSTEM_SOCKET)
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and os.geteuid() != 0:
-        user = Path(runtime) / "podman" / "podman.sock"
+    runtime = runtime_directory(environ)
+    if runtime is not None and os.geteuid() != 0:
+        user = runtime / "podman" / "podman.sock"
         if user.is_socket():
             return str(user)
     return None

@@ -34,7 +34,7 @@ CONTAINERS_CONF = "/etc/containers/containers.conf"
 def kernel(facts: Facts) -> Finding:
     """Linux, new enough, on an architecture that is built for."""
     host = os.uname()
-    numbers = tuple(int(part) for part in re.findall(r"\d+", host.release)[:2])
+    numbers = kernel_version()
     says = f"{host.sysname} {host.release} on {host.machine}"
     if host.sysname != "Linux" or numbers < OLDEST_KERNEL:
         return bad("kernel", f"{says}: Podman needs Linux 4.18", "upgrade this host")
@@ -43,6 +43,11 @@ def kernel(facts: Facts) -> Finding:
     if facts.unprivileged and numbers < OLDEST_ROOTLESS:
         return warn("kernel", f"{says}: without root, storage is slow before Linux 5.11", "run it as root, or upgrade")
     return ok("kernel", says)
+
+
+def kernel_version() -> tuple[int, ...]:
+    """Its first two numbers."""
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def memory(facts: Facts) -> Finding:
@@ -169,7 +174,7 @@ def _door(name: str, key: str, named: tuple[str, ...], usual: int, facts: Facts)
             mend = f"stop that, or name another under [ingress] {key} in config.toml"
             return complain(name, f"{one} is held by {holder(port)}{otherwise}", mend)
         if facts.unprivileged and port < _first_free_port():
-            mend = f"sysctl -w net.ipv4.ip_unprivileged_port_start={port}, and in /etc/sysctl.d for good"
+            mend = f"as root: sysctl -w net.ipv4.ip_unprivileged_port_start={port}, and in /etc/sysctl.d for good"
             return complain(name, f"{one} is for root{otherwise}", mend)
     return ok(name, ", ".join(named) or f"0.0.0.0:{usual}")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import grp
 import ipaddress
 import os
-import pwd
 import re
 import shutil
 from pathlib import Path
 
 from minipaas.install import distro, files
-from minipaas.install.check_host import on_disk
+from minipaas.install.check_host import kernel_version, on_disk
+from minipaas.install.check_user import me
 from minipaas.install.facts import Facts
 from minipaas.install.findings import Finding, bad, ok, warn
 from minipaas.install.service import Init
@@ -22,7 +22,8 @@ HELPERS = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/p
 """Where Podman looks for its helpers (containers.conf(5), helper_binaries_dir)."""
 IDS = 65536
 """User ids that an image may use."""
-TUN = "/dev/net/tun"
+OVERLAY_FOR_USERS = (5, 13)
+"""The kernel from which Podman mounts overlays for a user."""
 CONF = "/etc/containers/containers.conf"
 
 
@@ -33,8 +34,9 @@ def podman(facts: Facts) -> Finding:
     if facts.podman is None:
         if shutil.which("podman") is None and not facts.socket:
             return bad("podman", "there is no podman on this host", distro.install("podman"))
+        user = "--user " if facts.unprivileged else ""
         mend = facts.podman_hint or (
-            "systemctl enable --now podman.socket" if facts.init is Init.SYSTEMD else "podman info"
+            f"systemctl {user}enable --now podman.socket" if facts.init is Init.SYSTEMD else "podman info"
         )
         return bad("podman", facts.podman_error or "it does not answer", mend)
     version = facts.podman.version.version
@@ -58,9 +60,18 @@ def runtime(facts: Facts) -> Finding | None:
     if name == "crun" and hybrid:
         mend = f'{distro.install("runc")}; under [engine] in {CONF}: runtime = "runc"'
         return bad("runtime", f"{says}, hybrid: crun cannot work with them", mend)
+    if host.security.rootless and host.cgroup_version == "v1":
+        mend = (
+            "as root: add systemd.unified_cgroup_hierarchy=1 to the kernel's command line and restart the host; "
+            "or install without --user"
+        )
+        return warn("runtime", f"{says}: a user's containers get no limits, of memory or of anything else", mend)
     missing = {"memory", "pids"} - set(host.cgroup_controllers or ())
     if missing and host.security.rootless and host.cgroup_version == "v2":
-        mend = "in /etc/systemd/system/user@.service.d/delegate.conf: [Service] Delegate=cpu cpuset io memory pids"
+        mend = (
+            "as root, in /etc/systemd/system/user@.service.d/delegate.conf: "
+            "[Service] Delegate=cpu cpuset io memory pids"
+        )
         return warn(
             "runtime", f"{says}: a user's containers cannot be limited in {' and '.join(sorted(missing))}", mend
         )
@@ -141,7 +152,11 @@ def storage(facts: Facts) -> Finding | None:
     store = facts.podman.store
     if store.graph_driver_name == "vfs":
         says = f"{store.graph_root}: vfs, which copies a whole image for each container"
-        first = distro.install("fuse-overlayfs") if facts.unprivileged else 'in /etc/containers/storage.conf: "overlay"'
+        if facts.unprivileged and kernel_version() < OVERLAY_FOR_USERS:
+            first = distro.install("fuse-overlayfs")
+        else:
+            conf = "~/.config/containers/storage.conf" if facts.unprivileged else "/etc/containers/storage.conf"
+            first = f'under [storage] in {conf}: driver = "overlay"'
         return warn("storage", says, f"{first}; then, while nothing is in it: podman system reset")
     return on_disk("storage", Path(store.graph_root), int(facts.config.limits.reserve))
 
@@ -150,7 +165,7 @@ def user_ids(facts: Facts) -> Finding | None:
     """Containers have user ids of their own."""
     if facts.podman is None:
         return None
-    name = _me() if facts.unprivileged else "containers"
+    name = me() if facts.unprivileged else "containers"
     ranges = [
         _range(Path(file), name, number)
         for file, number in (("/etc/subuid", os.getuid()), ("/etc/subgid", os.getgid()))
@@ -162,15 +177,9 @@ def user_ids(facts: Facts) -> Finding | None:
         return warn("user ids", "root in a container is root of this host, but for its capabilities", mend)
     if shutil.which("newuidmap") is None:
         return bad("user ids", "there is no newuidmap", distro.install("uidmap"))
-    mend = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}, then: podman system migrate"
+    give = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
+    mend = f"as root: {give}; then, as {name}: podman system migrate"
     return bad("user ids", f"{name} has {min(ranges)} for containers in /etc/subuid and /etc/subgid", mend)
-
-
-def _me() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def _range(file: Path, name: str, number: int) -> int:
@@ -181,29 +190,6 @@ def _range(file: Path, name: str, number: int) -> int:
         if len(parts) == 3 and parts[0] in (name, str(number)) and parts[2].isdigit():
             total += int(parts[2])
     return total
-
-
-def linger(facts: Facts) -> Finding | None:
-    """A user's services outlive the session (loginctl(1), enable-linger)."""
-    if not facts.unprivileged or facts.init is not Init.SYSTEMD:
-        return None
-    name = _me()
-    if Path("/var/lib/systemd/linger", name).exists():
-        return ok("linger", f"on for {name}")
-    return bad("linger", f"off: all apps of {name} end at logout", f"loginctl enable-linger {name}")
-
-
-def user_network(facts: Facts) -> Finding | None:
-    """A way out of a user's networks: a program that makes packets into connections, and its device."""
-    if not facts.unprivileged or facts.podman is None:
-        return None
-    tools = [tool for tool in ("pasta", "slirp4netns") if shutil.which(tool)]
-    wanted = "slirp4netns" if int(facts.podman.version.version.partition(".")[0] or 4) < 5 else "passt"
-    if not tools or (wanted == "slirp4netns" and wanted not in tools):
-        return bad("user network", f"there is no {wanted}: no app of a user gets a network", distro.install(wanted))
-    if not os.access(TUN, os.R_OK | os.W_OK):
-        return bad("user network", f"this user may not open {TUN}", f"modprobe tun; chmod 666 {TUN}")
-    return ok("user network", tools[0])
 
 
 def zombies(facts: Facts) -> Finding | None:
@@ -249,8 +235,6 @@ CHECKS = (
     subnets,
     storage,
     user_ids,
-    linger,
-    user_network,
     zombies,
     confinement,
     group_of_socket,

@@ -13,6 +13,7 @@ from minipaas.install import initscripts, limits, systemd
 from minipaas.install.places import Places
 from minipaas.install.systemd import SERVICE, Service
 from minipaas.model.errors import MinipaasError, Missing
+from minipaas.session import runtime_directory
 
 NAME = "minipaas"
 
@@ -184,7 +185,8 @@ class Manager:
     @staticmethod
     def _quiet(*words: str) -> bool:
         try:
-            return subprocess.run(words, capture_output=True, timeout=limits.COMMAND, check=False).returncode == 0
+            done = subprocess.run(words, capture_output=True, timeout=limits.COMMAND, check=False, env=_environment())
+            return done.returncode == 0
         except (OSError, subprocess.TimeoutExpired):
             return False
 
@@ -204,12 +206,12 @@ def run(words: Sequence[str], needed: bool = True) -> None:
             capture_output=True,
             timeout=limits.COMMAND,
             check=False,
-            env={**os.environ, "SYSTEMD_COLORS": "0"},
+            env=_environment(),
         )
     except subprocess.TimeoutExpired:
         raise MinipaasError(
             f"cannot go on: {typed} is not done after {limits.COMMAND:g} s",
-            hint="look what it waits for: journalctl -u minipaas",
+            hint=f"look what it waits for: journalctl {'--user ' if '--user' in words else ''}-u minipaas",
             code="install.command",
         ) from None
     if done.returncode != 0 and needed:
@@ -219,3 +221,10 @@ def run(words: Sequence[str], needed: bool = True) -> None:
             hint="mend that, then type this again; what is done already stays",
             code="install.command",
         )
+
+
+def _environment() -> dict[str, str]:
+    """With the way to the user's own service manager, which who came by `sudo -u` or `su` is not told."""
+    runtime = runtime_directory()
+    told = {"XDG_RUNTIME_DIR": str(runtime)} if runtime is not None else {}
+    return {**os.environ, "SYSTEMD_COLORS": "0", **told}

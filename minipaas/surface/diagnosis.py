@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from minipaas.install import check_box, check_host, check_podman
+from minipaas.install import check_box, check_host, check_podman, check_user
 from minipaas.install.facts import BoxFacts, Facts, Network, PodmanInfo
 from minipaas.install.findings import Finding, Level, ask, together
 from minipaas.install.layout import Layout
@@ -30,9 +30,9 @@ T = TypeVar("T")
 ANSWER = 6.0
 """Seconds that Podman or the box may take to tell of themselves."""
 MAX_CONFIG = 1024**2
-BEFORE = (*check_host.CHECKS, *check_podman.CHECKS, check_box.configuration)
+BEFORE = (*check_host.CHECKS, *check_podman.CHECKS, *check_user.CHECKS, check_box.configuration)
 """What must be well before an install."""
-ALL = (*check_host.CHECKS, *check_podman.CHECKS, *check_box.CHECKS)
+ALL = (*check_host.CHECKS, *check_podman.CHECKS, *check_user.CHECKS, *check_box.CHECKS)
 
 
 def here() -> Places:

@@ -20,7 +20,9 @@ PACKAGES = {
     "bookworm": (*PODMAN, "netavark", "aardvark-dns", "iptables"),
     "trixie": (*PODMAN, "netavark", "aardvark-dns", "nftables"),
 }
-SYSTEMD = ("systemd", "systemd-sysv", "dbus")
+SYSTEMD = ("systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd")
+USERS = ("uidmap", "slirp4netns")
+"""What Podman needs where an ordinary user runs it."""
 MAKE_SECONDS = 900.0
 
 
@@ -34,11 +36,11 @@ def cache() -> Path:
 
 
 def root(suite: str, *, podman: bool = False, systemd: bool = False) -> Path:
-    """The root file system of a Debian release, bare or with its Podman, or with that and systemd to boot it; made by
-    mmdebstrap when it is not there."""
+    """The root file system of a Debian release, bare or with its Podman, or with that, for all users, and systemd to
+    boot it; made by mmdebstrap when it is not there."""
     podman = podman or systemd
-    packages = (*(PACKAGES[suite] if podman else ()), *(SYSTEMD if systemd else ()))
-    name = f"{suite}-systemd" if systemd else f"{suite}-podman" if podman else suite
+    packages = (*(PACKAGES[suite] if podman else ()), *((*SYSTEMD, *USERS) if systemd else ()))
+    name = f"{suite}-host" if systemd else f"{suite}-podman" if podman else suite
     place = cache() / name
     place.parent.mkdir(parents=True, exist_ok=True)
     with (cache() / f"{name}.lock").open("w") as lock:

@@ -3,17 +3,16 @@ writes, with its sockets, its watchdog and all that it forbids, through upgrades
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kit.box import Author, BoxError, Done, free_port, wait_for
-from kit.podman import PrivatePodman, limits_conf, v1_cgroups
-from kit.roots import root
+from kit.box import Author, wait_for
+from kit.podman import PrivatePodman
 
 from tests.built import build
+from tests.e2e.booted import Booted
 from tests.e2e.hello import HOST, HelloBundles
 from tests.e2e.load import Load
 from tests.e2e.test_upgrade import DIES, newer, wrapped
@@ -22,56 +21,21 @@ WATCHDOG = 20
 """Seconds; systemd would wait a minute. An upgrade and the way back together take longer."""
 SETTINGS = '[upgrade]\ntrial = "{trial}"\ndrain = "5s"\n'
 DROP_IN = f"[Service]\nWatchdogSec={WATCHDOG}\n"
-NETWORK = """
-[network]
-default_subnet = "10.90.0.0/24"
-default_subnet_pools = [{"base" = "10.91.0.0/16", "size" = 24}]
-"""
-"""Others than those of the Podman around it."""
 
 
-class Host:
-    """A Debian 12 that has booted."""
+class Host(Booted):
+    """With minipaas as a service of all of it."""
 
     def __init__(self, podman: PrivatePodman, author: Author, directory: Path) -> None:
-        self.podman = podman
+        super().__init__(podman, directory, door=80)
         self.author = author
-        self.share = directory / "share"
-        self.ingress, self.secure = free_port(), 0
-        self._inner = directory / "containers"  # an overlay of its own does not go on top of one
         self._bundles = 0
-        for path in (self.share, self._inner):
-            path.mkdir(parents=True)
 
     def boot(self) -> None:
-        """Until systemd has nothing more to start."""
-        mounts = (f"{self.share}:/share", f"{self._inner}:/var/lib/containers")
-        words = ["run", "--detach", "--name", "host", "--systemd=always", "--cgroupns=private", "--privileged"]
-        words += [*(f"--volume={one}" for one in mounts), "--publish", f"127.0.0.1:{self.ingress}:80"]
-        # every Podman of this machine has the default network, and may take its bridge away
-        words += ["--network", self.podman.run("network", "create", f"systemd-{self.ingress}").strip()]
-        self.podman.run(*words, "--rootfs", f"{root('bookworm', systemd=True)}:O", "/sbin/init")
-        wait_for("systemd has booted", lambda: self.sh("systemctl is-system-running --wait", check=False).code == 0)
-        conf = [*limits_conf(), "[engine]", *(['runtime = "runc"'] if v1_cgroups() else []), NETWORK]
-        self.write("/etc/containers/containers.conf", "\n".join(conf))
+        """Also what an operator has set before."""
+        super().boot()
         self.write("/etc/minipaas/config.toml", SETTINGS.format(trial="9s"))
         self.write("/etc/systemd/system/minipaas.service.d/watchdog.conf", DROP_IN)
-        self.sh("systemctl stop podman.service")  # it may have been started without that configuration
-
-    def write(self, path: str, text: str) -> None:
-        """A file of the host."""
-        (self.share / "file").write_text(text)
-        self.sh(f"mkdir -p {Path(path).parent} && cp /share/file {path}")
-
-    def sh(self, text: str, *, check: bool = True) -> Done:
-        """A line that root types there."""
-        env = {key: value for key, value in self.podman.env.items() if key != "CONTAINER_HOST"}
-        words = [*self.podman.command, "exec", "host", "sh", "-c", text]
-        ran = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120, check=False)
-        done = Done((text,), ran.returncode, ran.stdout, ran.stderr)
-        if check and done.code != 0:
-            raise BoxError(f"{done}\n{self.story()}")
-        return done
 
     def story(self) -> str:
         """What helps to understand a failure."""
@@ -120,14 +84,10 @@ def host(
     for name, source in {"minipaas": built / "minipaas", "root.json": author.root, "hello": hello()}.items():
         (one.share / name).write_bytes(source.read_bytes())
     (one.share / "minipaas").chmod(0o755)
-    try:
-        one.boot()
+    with one.running():
         yield one
         if getattr(request.node, "failed", False):
             print(one.story())
-    finally:
-        podman.run("rm", "--all", "--force", "--time", "0", check=False)
-        podman.run("network", "prune", "--force", check=False)
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def install(
         if root is not None:
             print(f"When it runs: minipaas trust add {root}")
         return
-    with step("start with the host"):
+    with step(f"start {_when(places)}"):
         planned.manager.enable()
     if no_start or not live:
         print("Not started: --no-start" if live else f"Not started: it lies below {destination}")
@@ -253,6 +253,13 @@ def _why(planned: Installation) -> str:
     return "what it said: grep minipaas /var/log/syslog, or logread; what is wrong here: minipaas doctor"
 
 
+def _when(places: Places) -> str:
+    """What the service starts with. A user's services that do not linger come and go with the sessions."""
+    from minipaas.install.check_user import lingers, me
+
+    return "with the host" if not places.user or lingers() else f"when {me()} logs in"
+
+
 def _believe(planned: Installation, trust: bytes) -> None:
     from minipaas.surface.client import Box
     from minipaas.surface.connection import SOCKET_NAME, Address
@@ -266,8 +273,12 @@ def _believe(planned: Installation, trust: bytes) -> None:
 
 def _next(planned: Installation, box: BoxFacts, trusted: bool) -> None:
     """The next three commands."""
+    from minipaas.install.check_user import enable_linger, lingers, me
+
     places = planned.places
-    print(paint(f"\nminipaas {box.version} runs, and starts with the host.", "green"))
+    print(paint(f"\nminipaas {box.version} runs, and starts {_when(places)}.", "green"))
+    if places.user and not lingers():
+        print(paint(f"It ends, with all apps, when {me()} logs out, until: {enable_linger()}", "yellow"))
     shown = [f"page: http://{one}" for one in box.api] + [f"apps: http://{one}" for one in box.ingress]
     print("  ".join(shown))
     prefix = "" if str(places.link.parent) in os.environ.get("PATH", "").split(":") else f"{places.link.parent}/"
