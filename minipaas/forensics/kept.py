@@ -2,13 +2,12 @@
 
 What always holds: the files belong to minipaas alone (mode 0600, directory 0700); together they are never larger than
 `[access] recordings` nor older than `[access] keep`, the oldest go first; a file that cannot be read is as good as
-none.
+none. What a file said once it says for ever, so each is read once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -30,6 +29,7 @@ class Kept:
         self._directory = directory
         self._size = size
         self._age = age
+        self._read: dict[str, Lease | None] = {}
 
     def record(self, lease: Lease) -> Recording:
         """A recording for a lease that begins."""
@@ -42,9 +42,13 @@ class Kept:
         """One that is over; the oldest make room."""
         await asyncio.to_thread(self._add, lease)
 
-    async def newest(self, limit: int, app: str | None = None) -> list[Lease]:
-        """Those that are over, the newest first."""
-        return await asyncio.to_thread(self._newest, limit, app)
+    async def newest(self, limit: int, app: str | None = None, before: str | None = None) -> list[Lease]:
+        """Those that are over, the newest first; `before`: only those that had begun before the one of this id."""
+        return await asyncio.to_thread(self._newest, limit, app, before=before)
+
+    async def get(self, lease: str) -> Lease | None:
+        """One that is over."""
+        return await asyncio.to_thread(self._of, lease)
 
     async def since(self, began: float, app: str) -> list[Lease]:
         """Those of an app that are over and had begun at that time or later (Unix seconds), the newest first."""
@@ -87,19 +91,31 @@ class Kept:
             return set()
         return {name for name in names if _ID.fullmatch(name)}
 
-    def _newest(self, limit: int, app: str | None, began: float = 0.0) -> list[Lease]:
+    def _newest(self, limit: int, app: str | None, began: float = 0.0, before: str | None = None) -> list[Lease]:
         found: list[Lease] = []
-        for number in sorted(self._ids(), reverse=True):
-            if int(number[:8], 16) + 1 < began:
+        there = self._ids()
+        for gone in self._read.keys() - there:
+            self._read.pop(gone, None)
+        for number in sorted(there, reverse=True):
+            if before is not None and number >= before:
+                continue
+            if int(number[:8], 16) + 1 < began or len(found) >= limit:
                 break
-            with contextlib.suppress(OSError, msgspec.MsgspecError):
-                data = (self._directory / f"{number}.json").read_bytes()[: limits.LEASE_FILE]
-                lease = msgspec.json.decode(data, type=Lease)
-                if app is None or lease.app == app:
-                    found.append(lease)
-            if len(found) >= limit:
-                break
+            lease = self._of(number)
+            if lease is not None and app in (None, lease.app):
+                found.append(lease)
         return found
+
+    def _of(self, number: str) -> Lease | None:
+        if number not in self._read:
+            path = self._directory / f"{number}.json"
+            try:
+                self._read[number] = msgspec.json.decode(path.read_bytes()[: limits.LEASE_FILE], type=Lease)
+            except FileNotFoundError:  # it is open, or gone
+                return None
+            except (OSError, msgspec.MsgspecError):
+                self._read[number] = None
+        return self._read.get(number)
 
 
 def _size(path: Path) -> int:

@@ -20,6 +20,12 @@ async def test_the_newest_come_first_also_of_one_app(tmp_path: Path) -> None:
     assert [int(one.started) for one in await kept.newest(10)] == [18, 17, 16]
     assert [int(one.started) for one in await kept.newest(1)] == [18]
     assert [int(one.started) for one in await kept.newest(10, "blog")] == [17]
+    assert [int(one.started) for one in await kept.newest(10, before=lease(18).id)] == [17, 16]
+    assert [int(one.started) for one in await kept.newest(10, "shop", lease(18).id)] == [16]
+    assert await kept.get(lease(17).id) == lease(17, app="blog")
+    assert await kept.get(lease(19).id) is None
+    await kept.add(lease(19))
+    assert await kept.get(lease(19).id) == lease(19)
 
 
 async def test_nothing_is_kept_yet(tmp_path: Path) -> None:

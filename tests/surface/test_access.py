@@ -65,6 +65,8 @@ ADVERTISED = {
     ("POST", "/api/v1/page-links"): Access.READ,
     ("GET", "/crashes/{crash}"): Access.READ,
     ("GET", "/apps/{app}/logs"): Access.READ,
+    ("GET", "/apps/{app}/accesses"): Access.READ,
+    ("GET", "/apps/{app}/accesses/{lease}"): Access.READ,
     ("GET", "/apps/{app}/rollback"): Access.DEPLOY,
     ("POST", "/apps/{app}/rollback"): Access.DEPLOY,
     ("GET", "/apps/{app}/restart"): Access.DEPLOY,

@@ -168,7 +168,7 @@ async def test_every_mark_leads_on(box: SmallBox) -> None:
     picture = text[text.index('id="timeline"') : text.index('id="happened"')]
     targets = set(re.findall(r'<a href="([^"]+)" class="(?:good|bad|busy|calm)', picture))
     assert {"/upload/changes/1", "/upload/changes/2"} <= targets
-    assert any(one.startswith("/audit?app=shop&amp;action=access&amp;since=") for one in targets)
+    assert any(re.fullmatch("/apps/shop/accesses/[0-9a-f]{12}", one) for one in targets)
     logs = [one for one in targets if one.startswith("/apps/shop/logs?service=web&amp;since=")]
     assert len(logs) >= 2
     async with await box.remote("read") as session:

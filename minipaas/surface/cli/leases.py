@@ -27,17 +27,18 @@ def access() -> None:
 @access.command("list")
 @click.argument("app", required=False)
 @click.option("-n", "limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many.")
+@click.option("--before", metavar="ID", help="Only those that are over and began before this one.")
 @box_options
-def listing(app: str | None, limit: int, to: str | None, as_json: bool) -> None:
+def listing(app: str | None, limit: int, before: str | None, to: str | None, as_json: bool) -> None:
     """Who is in an instance now, and who was, the newest first."""
     box = Box.at(to)
-    answer = box.raw("GET", "/leases", query={"app": app, "limit": limit})
+    answer = box.raw("GET", "/leases", query={"app": app, "limit": limit, "before": before})
     if as_json:
         print_json(answer)
         return
     leases = box.understand(answer, Leases).leases
     if not leases:
-        print("Nobody is in an instance, and nobody was.")
+        print(f"Nobody was in an instance before {before}." if before else "Nobody is in an instance, and nobody was.")
         return
     print_table(["ID", "WHO", "INSTANCE", "WHAT", "STARTED", "STATE", "PLAY", "WHY"], map(_row, leases))
 

@@ -12,12 +12,17 @@ from minipaas.surface.wire_access import Drift, DriftFile, Leases, LeaseView
 async def listing(call: Call) -> Leases:
     """The open ones first."""
     app: str | None = call.query["app"]
-    limit: int = call.query["limit"]
+    found = await leases_of(call, app, call.query["limit"], call.query["before"])
+    return Leases(leases=tuple(lease_view(lease) for lease in found))
+
+
+async def leases_of(call: Call, app: str | None, limit: int, before: str | None) -> list[Lease]:
+    """The open ones, then those that are over, the newest first; `before`: only what is over, from there on."""
     access = call.control.access
-    now = [lease for lease in access.leases.open_now if app in (None, lease.app)]
+    now = [lease for lease in access.leases.open_now if app in (None, lease.app)] if before is None else []
     open_ids = {lease.id for lease in now}
-    past = [lease for lease in await access.kept.newest(limit, app) if lease.id not in open_ids]
-    return Leases(leases=tuple(lease_view(lease) for lease in [*now, *past][:limit]))
+    past = [lease for lease in await access.kept.newest(limit, app, before) if lease.id not in open_ids]
+    return [*now, *past][:limit]
 
 
 async def drift(call: Call) -> Drift:

@@ -27,6 +27,7 @@ from minipaas.telemetry.latency import quantile
 CHANGES_SHOWN = 15
 RELEASES_SHOWN = 20
 EVENTS_SHOWN = 10
+LEASES_SHOWN = 8
 
 
 class Use(Struct, frozen=True):
@@ -86,6 +87,7 @@ async def app(call: Call) -> web.Response:
         answers=_answers(call, name),
         bar=spark.bar,
         axis=picture(await axis(call, name, Window.DAY), words, sees=sees) if changes else None,
+        past_leases=await call.control.access.kept.newest(LEASES_SHOWN, name) if sees else (),
         leases=[lease for lease in call.control.access.leases.open_now if lease.app == name] if sees else (),
         every=60,
     )

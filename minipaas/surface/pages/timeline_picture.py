@@ -142,6 +142,8 @@ def link(axis: Axis, mark: Mark, *, sees: bool) -> str:
         return f"/apps/{axis.app}/events"
     if mark.lane is Lane.BOX:
         return _address("/audit", action="self", since=first, until=last + 1)
+    if mark.lease is not None:
+        return f"/apps/{axis.app}/accesses/{mark.lease}"
     if mark.lane is Lane.ACCESS:
         return _address("/audit", app=axis.app, action="access", since=first, until=last + 1)
     return _address(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from minipaas.surface import wire_access
 from minipaas.surface.access import Access
-from minipaas.surface.call import Query
+from minipaas.surface.call import PATH_PATTERNS, Query
 from minipaas.surface.handlers import commands, copies, forwards, leases
 from minipaas.surface.rows.row import NAME, V1, Row, limit
+
+LEASE = PATH_PATTERNS["lease"]
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -76,7 +78,11 @@ ROWS: tuple[Row, ...] = (
         access=Access.READ,
         handler=leases.listing,
         summary="Who is in an instance now, and who was, the newest first.",
-        query=(Query(name="app", summary="Only of this app.", pattern=NAME), limit(50)),
+        query=(
+            Query(name="app", summary="Only of this app.", pattern=NAME),
+            Query(name="before", summary="Only those that are over and began before this one.", pattern=LEASE),
+            limit(50),
+        ),
         response=wire_access.Leases,
     ),
     Row(

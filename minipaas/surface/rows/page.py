@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minipaas.surface.access import Access
-from minipaas.surface.pages import actions, sign_in, upload
+from minipaas.surface.pages import accesses, actions, sign_in, upload
 from minipaas.surface.pages import leases as lease_form
 from minipaas.surface.pages import own as own_form
 from minipaas.surface.pages import tokens as token_forms
@@ -254,6 +254,24 @@ ROWS: tuple[Row, ...] = (
         response="text/html",
         status=201,
         errors=(400, 409, 413, 415),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/accesses",
+        access=Access.READ,
+        handler=accesses.accesses,
+        summary="Who is and was in the instances of an app, on the page.",
+        response="text/html",
+        errors=(404,),
+    ),
+    Row(
+        method="GET",
+        path="/apps/{app}/accesses/{lease}",
+        access=Access.READ,
+        handler=accesses.one,
+        summary="One access on the page, and for those allowed in what its session showed.",
+        response="text/html",
+        errors=(404,),
     ),
     Row(
         method="POST",

@@ -1,5 +1,7 @@
 // A shell in the page: xterm.js at one end, the API's WebSocket for commands at the other. One shell at a time; opening
 // the page opens none. Keys go as they are typed, so one of them is kept to leave the terminal with.
+import { makeTerminal } from "./screen.js";
+
 const page = document.getElementById("shell");
 const form = document.getElementById("enter");
 const session = document.getElementById("session");
@@ -14,7 +16,6 @@ const WINDOW = 256 * 1024; // bytes that one side may be ahead of the other
 const PIECE = 16 * 1024;
 const PATIENCE = 3000; // milliseconds for the box to say goodbye
 const KEYS = { Esc: "\x1b", Tab: "\t", "Ctrl-C": "\x03", "Ctrl-D": "\x04", "↑": "\x1b[A", "↓": "\x1b[B", "←": "\x1b[D", "→": "\x1b[C" };
-const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 const language = document.documentElement.lang || "en";
 const encoder = new TextEncoder();
 
@@ -25,54 +26,16 @@ const say = (text, tone = "") => {
   told.textContent = text;
 };
 
-// xterm.js writes <style> elements and style attributes, which the policy of this page forbids, because markup that
-// somebody has smuggled in could bring them too. A script may set the same things as style sheets and properties, so on
-// this page new elements do that.
-document.createElement = (name, ...rest) => {
-  const made = (kind) => Document.prototype.createElement.call(document, kind, ...rest);
-  if (name === "style") {
-    const sheet = new CSSStyleSheet();
-    document.adoptedStyleSheets.push(sheet);
-    return Object.defineProperty(made("template"), "textContent", { set: (css) => sheet.replaceSync(css) });
-  }
-  const element = made(name);
-  if (name === "span")
-    element.setAttribute = (key, value) => {
-      if (key === "style") element.style.cssText = value;
-      else Element.prototype.setAttribute.call(element, key, value);
-    };
-  return element;
-};
-
-const theme = () => {
-  const style = getComputedStyle(page);
-  const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  const found = { background: colour("paper"), foreground: colour("ink"), cursor: colour("ink"), cursorAccent: colour("paper"), selectionBackground: colour("t-selection") };
-  for (const name of COLOURS) {
-    found[name] = colour(`t-${name}`);
-    found[`bright${name[0].toUpperCase()}${name.slice(1)}`] = colour(`t-bright-${name}`);
-  }
-  return found;
-};
-
 let terminal; // made when the first shell opens
 let fit;
 let open; // what is open now
 
 const make = async () => {
-  const [{ Terminal }, { FitAddon }] = await Promise.all([import(page.dataset.xterm), import(page.dataset.fit)]);
-  Terminal.strings.promptLabel = words.screen;
-  Terminal.strings.tooMuchOutput = words.much;
-  terminal = new Terminal({
-    fontFamily: getComputedStyle(page).getPropertyValue("--mono"),
-    fontSize: matchMedia("(max-width: 40rem)").matches ? 12 : 14,
-    linkHandler: { activate: () => {} }, // what an instance writes leads nowhere
-    macOptionIsMeta: true,
-    minimumContrastRatio: 4.5,
-    screenReaderMode: true,
-    scrollback: 5000,
-    theme: theme(),
-  });
+  const [made, { FitAddon }] = await Promise.all([
+    makeTerminal(page, words, { fontSize: matchMedia("(max-width: 40rem)").matches ? 12 : 14, macOptionIsMeta: true }),
+    import(page.dataset.fit),
+  ]);
+  terminal = made;
   fit = new FitAddon();
   terminal.loadAddon(fit);
   terminal.open(screen);
@@ -93,7 +56,6 @@ const make = async () => {
   new ResizeObserver(() => {
     if (!session.hidden) fit.fit();
   }).observe(screen);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (terminal.options.theme = theme()));
 };
 
 // One shell, from the button to its end.
