@@ -1,7 +1,7 @@
 """Going in: the one place through which anybody enters an instance. Every way is on a lease.
 
 What always holds: the lease is open before anything is done in the instance, and what was begun is ended with it; an
-instance that somebody could have written to is marked before it can be.
+instance that somebody could have written to is marked before it can be, and looked at when they have left.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from msgspec import Struct
 from minipaas.engine.archive import Archive
 from minipaas.engine.attach import Attached, Command
 from minipaas.engine.engine import Engine
-from minipaas.forensics import limits
+from minipaas.forensics import accounts, limits
 from minipaas.forensics.files import own
 from minipaas.forensics.kept import Kept
 from minipaas.forensics.leases import Leases, OpenLease
+from minipaas.forensics.looks import Looks
 from minipaas.forensics.target import choose
 from minipaas.forensics.toolbox import Toolbox
 from minipaas.forensics.touched import Touch, Touched
@@ -73,6 +74,12 @@ class Access:
         self.toolbox = Toolbox(engine)
         self.leases = Leases(registry, self.kept, config)
         self.touched = Touched(directory / "touched.json")
+        self._looks = Looks(self._look)
+
+    def close(self) -> None:
+        """End all accesses, and let nobody in any more."""
+        self.leases.close()
+        self._looks.close()
 
     def instance(self, app: str, service: str | None, slot: int | None) -> Instance:
         """See `choose`."""
@@ -96,7 +103,10 @@ class Access:
             if lease.recording is not None:
                 size = command.size
                 lease.recording.begin(size.columns if size else 80, size.rows if size else 24, command.argv[0])
-            yield lease
+            try:
+                yield lease
+            finally:
+                self._looks.after(instance.id)
 
     @asynccontextmanager
     async def files(
@@ -114,7 +124,10 @@ class Access:
         ) as lease:
             if into:
                 await self._touch(instance, Entry.COPY, visitor)
-            yield lease, self._engine.archive
+            try:
+                yield lease, self._engine.archive
+            finally:
+                self._looks.after(instance.id)
 
     @asynccontextmanager
     async def forward(self, instance: Instance, ports: tuple[int, ...], visitor: Visitor) -> AsyncIterator[OpenLease]:
@@ -177,9 +190,12 @@ class Access:
         return frozenset(one.service for one in self._observed().of(app) if one.running and self.touched.of(one.id))
 
     async def drift(self, instance: Instance) -> list[FileChange]:
-        """What differs in an instance from its image, without what Podman makes in every container. Raises
-        EngineError."""
-        return own(await self._engine.scenes.changes(instance.id))
+        """What differs in an instance from its image, without what Podman makes in every container; its mark knows it
+        from then on. Raises EngineError."""
+        changes = own(await self._engine.scenes.changes(instance.id))
+        found = await asyncio.to_thread(accounts.checked, self._engine.archive, instance.id, instance.created, changes)
+        await self.touched.seen(instance.id, sum(not one.podmans for one in found))
+        return found
 
     async def alive(self, container: str) -> bool:
         """Whether an instance still runs; when nobody can tell it does. Podman hears of an end a moment after the
@@ -194,7 +210,13 @@ class Access:
                 await asyncio.sleep(pause)
         return True
 
+    async def _look(self, container: str) -> None:
+        instance = next((one for one in self._observed().instances if one.id == container), None)
+        if instance is not None and self.touched.of(container) is not None:
+            await self.drift(instance)
+            self.leases.version += 1
+
     async def _touch(self, instance: Instance, kind: Entry, visitor: Visitor) -> None:
-        touch = Touch(by=visitor.actor, how=kind.value, at=self.leases.now())
+        touch = Touch(by=visitor.actor, how=kind.value, at=self.leases.now(), copied=kind is Entry.COPY)
         await self.touched.mark(instance.id, touch, [one.id for one in self._observed().instances])
         self.leases.version += 1

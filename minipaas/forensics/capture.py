@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from minipaas.engine.engine import Engine
 from minipaas.engine.scene import Making
-from minipaas.forensics import files, limits, secrets
+from minipaas.forensics import accounts, files, limits, secrets
 from minipaas.forensics.cause import cause_of, group_of
 from minipaas.forensics.shelf import FILES, LOG
 from minipaas.model.capsule import Alive, Asked, Capsule, Figures, FileChange, HostState, Since, capsule_id
@@ -164,7 +164,9 @@ class Capture:
             return None
 
     async def _changes(self) -> list[FileChange]:
-        return files.own(await self._engine.scenes.changes(self._instance.id))
+        one = self._instance
+        changes = files.own(await self._engine.scenes.changes(one.id))
+        return await asyncio.to_thread(accounts.checked, self._engine.archive, one.id, one.created, changes)
 
     async def _had(self, what: str, work: Awaitable[T], otherwise: T) -> T:
         """Its result; `otherwise`, and a word in `missing`, when there is none."""

@@ -29,7 +29,8 @@ _PODMANS = ("/dev", "/proc", "/sys", "/run", *SCRATCH)
 """Mounted over, or made by Podman: what is there is not the instance's."""
 _PODMANS_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"})
 _PODMANS_OWN = frozenset({"/etc/passwd", "/etc/group"})
-"""Made by Podman where the image has none; where it has one, Podman adds a numeric user whom that does not know."""
+"""Made by Podman where the image has none; where it has one, Podman adds a numeric user whom that does not know (see
+`accounts`)."""
 WINDOW: Final = 8 << 20
 """What a frame may ask of whoever decompresses it (RFC 8878 recommends to support 8 MiB)."""
 _CORE = re.compile(r"core(\.\d+)?")

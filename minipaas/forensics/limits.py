@@ -19,6 +19,12 @@ PIECE: Final = 64 * 1024
 """So much of a recording is written at once."""
 ALIVE_PAUSES: Final = (0.1, 0.2, 0.4)
 """Between looks whether an instance has ended with the command in it."""
+DRIFT_AFTER: Final = 0.5
+"""Before a look at what was changed, since somebody has left: who comes and goes often causes few."""
+ACCOUNTS: Final = 256 * 1024
+"""Largest /etc/passwd or /etc/group that is looked into."""
+ACCOUNTS_MADE: Final = 30.0
+"""So long after a container was made Podman may add its line to them; what is written later is somebody else's."""
 CONNECTIONS: Final = 64
 """Connections at once through one forward."""
 SHOWN: Final = 200

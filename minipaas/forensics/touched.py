@@ -1,7 +1,8 @@
-"""Which instances somebody has been in, and so may differ from what was released.
+"""Which instances somebody has been in, and what is known of what they have changed there.
 
 What always holds: the mark outlives minipaas (a small file) and ends with the container; a file that cannot be read
-marks nothing, and one that cannot be written is told in the log alone.
+marks nothing, and one that cannot be written is told in the log alone. Nobody is said to have changed nothing while
+that is not known.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,15 @@ class Touch(Struct, frozen=True, kw_only=True):
     how: str
     """`shell`, `exec`, `copy`."""
     at: float
+    copied: bool = False
+    """Somebody has copied files into it, perhaps to where no drift is seen: a volume, or /tmp."""
+    changed: int | None = None
+    """Files that differ from the image, as last looked at; None: not looked at since somebody came in."""
+
+    @property
+    def written(self) -> bool:
+        """Whether it surely is no longer what was released."""
+        return bool(self.changed) or self.copied
 
 
 class Touched:
@@ -44,7 +55,20 @@ class Touched:
     async def mark(self, container: str, touch: Touch, there: Iterable[str]) -> None:
         """`there`: the containers that there are; marks of others are past."""
         known = {container, *there}
+        before = self._marks.get(container)
+        if before is not None:  # what was found before is still there; that nothing was, may be over
+            touch = replace(touch, copied=touch.copied or before.copied, changed=before.changed or None)
         self._marks = {one: mark for one, mark in self._marks.items() if one in known} | {container: touch}
+        await self._keep()
+
+    async def seen(self, container: str, changed: int) -> None:
+        """So many files of it differ now. One that nobody was in gets no mark."""
+        mark = self._marks.get(container)
+        if mark is not None and mark.changed != changed:
+            self._marks[container] = replace(mark, changed=changed)
+            await self._keep()
+
+    async def _keep(self) -> None:
         async with self._turn:
             try:
                 await asyncio.to_thread(self._write, msgspec.json.encode(self._marks))

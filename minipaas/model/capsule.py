@@ -39,7 +39,8 @@ class FileChange(Struct, frozen=True):
     size: int | None = None
     """Of a file whose contents were looked at; None: not known."""
     podmans: bool = False
-    """Podman may have written it: it gives a numeric user whom the image does not know a line of its own."""
+    """Podman may have written it: it gives a numeric user whom the image does not know a line of its own. The file ends
+    with such a line, and was written when the container was made."""
 
 
 class Probe(Struct, frozen=True):

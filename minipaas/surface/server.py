@@ -137,7 +137,7 @@ class Surface:
         if self._news is not None:
             self._news.close()
         if self._control is not None:
-            self._control.access.leases.close()
+            self._control.access.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -225,7 +225,8 @@ def _of_own(row: AuditRow) -> Mark:
 
 
 def _of_lease(call: Call, lease: Lease) -> Mark:
-    touched = call.control.access.touched.of(lease.container) is not None
+    touch = call.control.access.touched.of(lease.container)
+    touched = touch is not None and touch.written
     instance = lease.instance.removeprefix("minipaas-")
     return Mark(
         lane=Lane.ACCESS,

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from minipaas.forensics.touched import Touch
 from minipaas.model.change import AppDesired, Change
 from minipaas.model.errors import Missing
 from minipaas.model.metrics import AppSummary, Summary
@@ -231,9 +232,11 @@ async def _service(
             finished=i.finished,
             exit_code=i.exit_code,
             oom_killed=i.oom_killed,
-            touched=_touched(call, i.id),
+            touched=touch.by if touch is not None else "",
+            entered=entered(touch),
         )
         for i in sorted(instances, key=lambda i: (not i.running, i.slot, -i.generation))
+        for touch in (call.control.access.touched.of(i.id),)
     ]
     alive = [i.attempt for i in instances if i.running]
     if spec is None:
@@ -403,7 +406,12 @@ def root_view(root: bytes) -> RootView:
     )
 
 
-def _touched(call: Call, container: str) -> str:
-    """Who has been in an instance."""
-    touch = call.control.access.touched.of(container)
-    return touch.by if touch is not None else ""
+def entered(touch: Touch | None) -> str:
+    """Who has been in an instance, and what they have changed as far as that is known."""
+    if touch is None:
+        return ""
+    if touch.changed:
+        return EN.say(message("phrase.touched_files", who=touch.by, n=touch.changed))
+    if touch.copied:
+        return EN.say(message("phrase.touched_copy", who=touch.by))
+    return EN.say(message("phrase.entered" if touch.changed is None else "phrase.entered_clean", who=touch.by))

@@ -93,6 +93,8 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     oom_killed: bool
     touched: str = ""
     """Who has been in it last, so that it may differ from its release; empty: nobody."""
+    entered: str = ""
+    """Who that was, and what is known of what they have changed, in a sentence."""
 
 
 class RouteView(Struct, frozen=True, kw_only=True):

@@ -116,6 +116,8 @@ class Drift(Struct, frozen=True, kw_only=True):
     instance: str
     touched: str
     """Who has been in it last; empty: nobody."""
+    entered: str = ""
+    """Who that was, and what is known of what they have changed, in a sentence."""
     files: tuple[DriftFile, ...]
     more: bool
     """There are others."""

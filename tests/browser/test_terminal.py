@@ -56,7 +56,7 @@ async def test_a_shell_from_its_row_to_its_exit_code(box: RunningBox, visit: Vis
     await looker.open("/apps/shop")
     await expect(looker.page.locator("#access")).to_contain_text("to see what it says")
     await expect(looker.page.locator("#access")).to_contain_text("a shell: minipaas-shop-web-1-1, until")
-    await expect(looker.page.locator("#service-web")).to_contain_text("touched by token laptop")
+    await expect(looker.page.locator("#service-web")).to_contain_text("entered by token laptop")
     assert await looker.page.get_by_role("link", name="Open a shell").count() == 0, "they may only look"
     await looker.live()
 

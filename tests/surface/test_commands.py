@@ -308,7 +308,7 @@ async def test_who_is_inside_is_on_the_page_with_a_button_that_ends_it(shop: Run
         async with session.get("/apps/shop") as answer:
             page = await answer.text()
         assert "it &lt;hangs&gt;" in page
-        assert "touched by token admin" in page
+        assert re.search("entered by token admin[^<]*; what was changed is not known yet", page)
         csrf = re.search(r'name="csrf" value="([^"]*)"', page)
         data = {"csrf": csrf[1] if csrf else ""}
         async with session.post(f"/apps/shop/access/{lease}/end", data=data, allow_redirects=False) as answer:
@@ -335,6 +335,30 @@ async def test_what_was_changed_by_hand_can_be_listed(shop: RunningBox) -> None:
         assert {"path": "/changed", "what": "added", "podmans": False} in told["files"]
         async with session.get("/api/v1/apps/shop/drift?service=db") as answer:
             assert answer.status == 404
+
+
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [
+        ("true", "no file differs from the image"),
+        ("echo x > changed", "1 of its files differ from the image"),
+    ],
+)
+async def test_what_was_changed_is_known_when_they_have_left(shop: RunningBox, command: str, state: str) -> None:
+    (one,) = [one for one in shop.instances() if one.running]
+    token = await shop.token("admin")
+    async with entered(shop, {"argv": ["sh", "-c", command]}, token) as client:
+        await client.to_the_end()
+    await shop.until(lambda: (touch := shop.control.access.touched.of(one.id)) and touch.changed is not None)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(shop.url, headers=headers) as session:
+        async with session.get("/api/v1/apps/shop") as answer:
+            (instance,) = (await answer.json())["services"][0]["instances"]
+        assert instance["entered"].endswith(state)
+        async with session.get("/api/v1/apps/shop/drift") as answer:
+            assert (await answer.json())["entered"] == instance["entered"]
+        async with session.get("/apps/shop?lang=zh", headers={"Accept": "text/html"}) as answer:
+            assert "个文件与镜像不同" in (text := await answer.text()) or "没有文件与镜像不同" in text
 
 
 WORKER = '[services.worker]\nimage = "x"\nstop = "1s"\n'

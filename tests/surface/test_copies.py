@@ -62,7 +62,9 @@ async def test_a_copy_out_leaves_the_instance_as_it_is(shop: RunningBox, tmp_pat
     await copy(shop, tmp_path / "a", "/a")
     assert shop.control.access.touched.of(one.id) is None
     await copy(shop, tmp_path / "a", "/b", into=True)
-    assert shop.control.access.touched.of(one.id) is not None
+    touch = shop.control.access.touched.of(one.id)
+    assert touch is not None
+    assert touch.written
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/nowhere/at/all"])

@@ -136,7 +136,7 @@ def _instance_row(instance: InstanceView) -> list[Cell]:
     since = instance.finished if instance.finished and instance.state.value == "exited" else instance.started
     detail = instance.detail
     if instance.touched:
-        detail += f"{'; ' if detail else ''}touched by {instance.touched}"
+        detail += f"{'; ' if detail else ''}{instance.entered or f'entered by {instance.touched}'}"
     return [f"  {instance.name}", instance.version or "-", (instance.word, colour), ago(since), detail]
 
 

@@ -106,7 +106,8 @@ def drift(name: str, to: str | None, as_json: bool) -> None:
         return
     told = box.understand(answer, Drift)
     instance = told.instance.removeprefix("minipaas-")
-    print(f"{instance}: {f'touched by {told.touched}' if told.touched else 'nobody has been in it'}")
+    who = f"entered by {told.touched}" if told.touched else "nobody has been in it"
+    print(f"{instance}: {told.entered or who}")
     if told.files:
         rows = [[f"{one.what}{', by Podman perhaps' if one.podmans else ''}", one.path] for one in told.files]
         print_table(["CHANGE", "PATH"], rows)

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from minipaas.model.lease import Lease
 from minipaas.surface.call import Call
+from minipaas.surface.views import entered
 from minipaas.surface.wire_access import Drift, DriftFile, Leases, LeaseView
 
 
@@ -35,6 +36,7 @@ async def drift(call: Call) -> Drift:
     return Drift(
         instance=instance.name,
         touched=touch.by if touch is not None else "",
+        entered=entered(touch),
         files=tuple(DriftFile(path=one.path, what=one.what.value, podmans=one.podmans) for one in changes[:most]),
         more=len(changes) > most,
     )

@@ -11,7 +11,7 @@ OWN = DriftFile(path="/srv/new", what="added")
 
 
 @pytest.mark.parametrize(
-    ("touched", "files", "lines"),
+    ("entered", "files", "lines"),
     [
         ("", (), ["shop-web-1: nobody has been in it"]),
         (
@@ -20,10 +20,10 @@ OWN = DriftFile(path="/srv/new", what="added")
             ["shop-web-1: nobody has been in it", "CHANGE PATH", "modified, by Podman perhaps /etc/passwd"],
         ),
         (
-            "ann",
+            "touched by ann: 1 of its files differ from the image",
             (PODMANS, OWN),
             [
-                "shop-web-1: touched by ann",
+                "shop-web-1: touched by ann: 1 of its files differ from the image",
                 "CHANGE PATH",
                 "modified, by Podman perhaps /etc/passwd",
                 "added /srv/new",
@@ -32,7 +32,8 @@ OWN = DriftFile(path="/srv/new", what="added")
         ),
     ],
 )
-def test_drift(box, minipaas, touched, files, lines):
-    told = Drift(instance="minipaas-shop-web-1", touched=touched, files=files, more=False)
+def test_drift(box, minipaas, entered, files, lines):
+    touched = "ann" if entered else ""
+    told = Drift(instance="minipaas-shop-web-1", touched=touched, entered=entered, files=files, more=False)
     box.answers["GET /api/v1/apps/shop/drift"] = (200, told)
     assert [" ".join(line.split()) for line in minipaas("drift", "shop/web").out.splitlines()] == lines
