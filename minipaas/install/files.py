@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import subprocess
 from pathlib import Path
 
 from minipaas.install import limits
@@ -74,11 +75,26 @@ def remove_tree(path: Path) -> None:
     """Remove a directory with everything in it; fine when there is none."""
     try:
         with explained(f"remove {path}"), contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
+            try:
+                shutil.rmtree(path)
+            except PermissionError:
+                if not _removed_by_podman(path):
+                    raise
             sync(path.parent)
     except Forbidden as error:
         error.hint = f"it holds files of a container's other users: podman unshare rm -rf {path}"
         raise
+
+
+def _removed_by_podman(path: Path) -> bool:
+    """A user's containers leave files of ids that are that user's in Podman's user namespace only."""
+    podman = shutil.which("podman")
+    if podman is None or os.geteuid() == 0:
+        return False
+    words = [podman, "unshare", "rm", "-rf", "--", str(path)]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=limits.COMMAND, check=False)
+    return not path.exists()
 
 
 def read(path: Path) -> str:

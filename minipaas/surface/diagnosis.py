@@ -93,8 +93,8 @@ def facts(places: Places, init: Init | None = None) -> Facts:
     )
 
 
-def leftovers(known: Facts) -> tuple[list[str], list[str]]:
-    """Names of the containers that run and of the volumes that are kept, of the box whose data lie here, whether it
+def leftovers(known: Facts) -> tuple[list[str], list[str], list[str]]:
+    """Names of the containers that run, of the volumes and of the networks, of the box whose data lie here, whether it
     runs or not: another one may use this Podman, or answer on its port. Raises MinipaasError when it cannot be told
     which box that is."""
     from minipaas.engine.body import BOX
@@ -111,11 +111,18 @@ def leftovers(known: Facts) -> tuple[list[str], list[str]]:
             "volumes": lambda: _podman(
                 known.socket, f"volumes/json?filters={mark}", ["volume", "ls", "--filter", f"label={label}"], kind
             ),
+            "networks": lambda: _podman(
+                known.socket, f"networks/json?filters={mark}", ["network", "ls", "--filter", f"label={label}"], kind
+            ),
         },
         ANSWER + 1,
     )
-    containers, volumes = (one if isinstance(one, list) else [] for one in told.values())
-    return [one["Names"][0] for one in containers], [one["Name"] for one in volumes]
+    containers, volumes, networks = (one if isinstance(one, list) else [] for one in told.values())
+    return (
+        sorted(one["Names"][0] for one in containers),
+        sorted(one["Name"] for one in volumes),
+        sorted(one["name"] for one in networks),
+    )
 
 
 def diagnose(known: Facts, before: bool = False) -> list[Finding]:

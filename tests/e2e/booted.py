@@ -12,14 +12,16 @@ from kit.podman import PrivatePodman, limits_conf, v1_cgroups
 from kit.roots import root
 
 INIT = """
+mount --make-rshared /
 mkdir /run/proc
 mount -t proc proc /run/proc
 cat /proc/sys/kernel/random/uuid >/run/boot-id
 mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
 exec /sbin/init
 """
-"""Each start has a boot id of its own, as on a machine (systemd-nspawn does the same); and there is a proc that nothing
-covers, or the kernel would not let a user's containers mount theirs (user_namespaces(7))."""
+"""What a machine has and a container has not: mounts that reach those who hold a mount namespace already, as a user's
+Podman does, and with each start a new boot id. One proc stays that nothing covers, or the kernel would not let a user's
+containers mount theirs (user_namespaces(7))."""
 NETWORK = """
 [network]
 default_subnet = "10.90.0.0/24"

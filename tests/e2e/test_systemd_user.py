@@ -186,6 +186,9 @@ def uninstalled(host: Host) -> None:
     apps = host.containers()
     said = host.user("minipaas uninstall --user --yes").out
     assert "These containers keep running: minipaas-hello-web-1" in said
+    assert (
+        f"They go with: podman unshare rm -r {HOME}/.config/minipaas/config.toml {HOME}/.local/share/minipaas" in said
+    )
     units = host.user("systemctl --user list-unit-files --no-legend").out
     assert ("podman.socket" in units, "minipaas" in units) == (True, False), units
     assert host.answers() is None
@@ -194,7 +197,8 @@ def uninstalled(host: Host) -> None:
 
     host.user("./minipaas install --user")
     wait_for("it goes on where it ended", host.serves)
-    host.user(".local/bin/minipaas uninstall --user --yes --purge")
+    host.user("minipaas exec hello -- sh -c 'mkdir -p /tmp/of/a/container'")
+    host.sudo(".local/bin/minipaas uninstall --user --yes --purge")
     assert host.answers() is None
     left = host.sh(f"find {HOME} -name '*minipaas*' -not -path '*/share/containers/*'").out.split()
     assert sorted(left) == [f"{HOME}/.config/systemd/user/minipaas.service.d", f"{HOME}/minipaas"]

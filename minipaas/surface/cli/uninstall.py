@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,9 @@ def uninstall(user: bool, prefix: Path | None, purge: bool, yes: bool) -> None:
             planned.remove(purge)
             planned.manager.forget()
     kept = f"{receipt.config} and {receipt.data}"
-    print(f"Deleted: {kept}" if purge else f"Kept: {kept}. They go with: minipaas uninstall --purge, or rm -r")
+    # a user's containers may have left files there of ids that are not that user's own
+    delete = f"{'podman unshare ' if places.user else ''}rm -r {shlex.join((receipt.config, receipt.data))}"
+    print(f"Deleted: {kept}" if purge else f"Kept: {kept}. They go with: {delete}")
 
 
 def _left(known: Facts) -> Iterator[str]:
@@ -64,9 +67,9 @@ def _left(known: Facts) -> Iterator[str]:
     from minipaas.surface.diagnosis import leftovers
 
     try:
-        containers, volumes = leftovers(known)
+        containers, volumes, networks = leftovers(known)
     except MinipaasError as error:
-        yield f"Containers and volumes that stay are not listed here: {error.message}"
+        yield f"Containers, volumes and networks that stay are not listed here: {error.message}"
         yield f"  those of every minipaas on this Podman: podman ps --filter label={BOX}"
         return
     if containers:
@@ -75,6 +78,9 @@ def _left(known: Facts) -> Iterator[str]:
     if volumes:
         yield f"These volumes stay: {', '.join(volumes)}"
         yield f"  delete them, and what is in them: podman volume rm {' '.join(volumes)}"
+    if networks:
+        yield f"These networks stay: {', '.join(networks)}"
+        yield f"  remove them, after the containers: podman network rm {' '.join(networks)}"
 
 
 def _current(places: Places) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ async def test_of_two_boxes_on_one_podman(
     told = await said()
     assert "podman rm -f minipaas-mine-web-1-1\n" in told
     assert "podman volume rm minipaas-mine.data\n" in told
+    assert re.search(r"podman network rm minipaas-mine-\w+\n", told), told
     assert "yours" not in told
 
     registry = tmp_path / "mine/data/registry.db"
