@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import time
 from pathlib import Path
 
-from minipaas.install import distro
+from minipaas.install import distro, limits
 from minipaas.install.facts import Facts
 from minipaas.install.findings import Finding, bad, ok
 from minipaas.install.service import Init
@@ -49,9 +50,14 @@ def user_services(facts: Facts) -> Finding | None:
     """The user's own systemd runs, and this process can find it."""
     if not facts.unprivileged or facts.init is not Init.SYSTEMD:
         return None
-    runtime = runtime_directory()
-    if runtime is not None and (runtime / "systemd/private").is_socket():
-        return ok("user services", f"systemd of {me()}, in {runtime}")
+    until = time.monotonic() + limits.USER_SERVICES
+    while True:
+        runtime = runtime_directory()
+        if runtime is not None and (runtime / "systemd/private").is_socket():
+            return ok("user services", f"systemd of {me()}, in {runtime}")
+        if not lingers() or time.monotonic() > until:
+            break
+        time.sleep(limits.GLANCE)  # loginctl does not wait until it runs
     unit = f"user@{os.getuid()}.service"
     if lingers():
         mend = f"as root: systemctl restart {unit}; why it does not run: journalctl -b -u {unit}"

@@ -20,6 +20,10 @@ COMMAND = 120.0
 """Seconds that a command of the service manager may take; starting waits until the box is ready."""
 CHECK = 8.0
 """Seconds that one check of this host may take."""
+USER_SERVICES = 5.0
+"""Of these, for a user's systemd that linger has just started."""
+GLANCE = 0.2
+"""Seconds between two looks whether it runs."""
 CHECKS_AT_ONCE = 16
 FILE = 1024**2
 """Bytes read of a file of the host."""

@@ -88,8 +88,7 @@ def host(podman: PrivatePodman, author: Author, hello: HelloBundles, request: py
 
 
 def test_a_user_s_box_from_installing_to_uninstalling(host: Host) -> None:
-    mend = without_linger(host)
-    host.sh(mend)
+    host.sh(without_linger(host))
     (line,) = block("docs/operator-handbook.md", "install-user").splitlines()
     said = host.sudo(line).out
     assert "runs, and starts with the host" in said
@@ -136,7 +135,7 @@ def is_a_service(host: Host) -> None:
     for asks in (lambda: host.answers("nobody.localhost"), lambda: by_tcp(host)):
         host.user("systemctl --user stop minipaas.service")
         asks()
-        assert host.service()["ActiveState"] == "active"
+        wait_for("who asks has started it", lambda: host.service()["ActiveState"] == "active", every=0.5)
     assert host.answers("nobody.localhost") == 404
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from minipaas.install import check_user
+from minipaas.install import check_user, limits
 from minipaas.install.facts import Facts
 from minipaas.install.findings import Finding, Level
 from minipaas.install.places import Places
@@ -50,13 +51,22 @@ def test_a_session_without_a_systemd(tmp_path: Path, mine: Places, monkeypatch: 
     assert (told.level, "or log in as" in told.mend) == (Level.BAD, True)
     (tmp_path / "linger").mkdir()
     (tmp_path / "linger" / check_user.me()).write_text("")
+    monkeypatch.setattr(limits, "USER_SERVICES", 0.0)
     told = check_user.user_services(facts(tmp_path, places=mine))
     assert told is not None
     assert (told.level, f"systemctl restart user@{os.getuid()}" in told.mend) == (Level.BAD, True)
+
+
+def test_a_systemd_that_linger_has_just_started(tmp_path: Path, mine: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(check_user, "LINGER", tmp_path)
+    (tmp_path / check_user.me()).write_text("")
     (tmp_path / "systemd").mkdir()
     with socket.socket(socket.AF_UNIX) as one:
-        one.bind(str(tmp_path / "systemd/private"))
+        begins = threading.Timer(0.5, lambda: one.bind(str(tmp_path / "systemd/private")))
+        begins.start()
         told = check_user.user_services(facts(tmp_path, places=mine))
+        begins.join()
     assert told is not None
     assert (told.level, str(tmp_path) in told.says) == (Level.OK, True)
 
