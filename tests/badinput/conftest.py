@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
+from kit.box import free_port
 
 from tests.badinput.live import LiveBox
 from tests.badinput.shop import SERVES, author, forge
 from tests.boxes import toml
-
-
-def free_port() -> int:
-    """A TCP port that nobody has at this moment."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from kit.box import free_port
 
 from minipaas.model.change import ChangeState
 from minipaas.model.errors import Conflict
@@ -16,11 +17,6 @@ from tests.boxes import RunningBox, fake, running_box, started, toml
 from tests.fakepodman.server import FakePodman
 
 __all__ = ["fake", "started"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def shop(port: int, version: str = "1.0") -> str:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import pytest
+from kit.box import free_port
 
 from minipaas.ingress import Ingress
 from minipaas.ingress.listen import bind
@@ -13,9 +14,8 @@ from .peers import CLOSE, PATIENCE, status
 
 
 def test_a_taken_port_is_said_with_what_to_do_and_nothing_stays_open() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as probe:
-        port, free = taken.getsockname()[1], probe.getsockname()[1]
-        probe.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, free = taken.getsockname()[1], free_port()
         with pytest.raises(MinipaasError) as raised:
             bind([("127.0.0.1", free), ("127.0.0.1", port)], 16)
         assert str(raised.value) == f"cannot listen on 127.0.0.1:{port}: another program has this port"

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from kit.box import free_port
 from msgspec.structs import replace
 
 from minipaas.ingress.doors import OwnDoors
@@ -29,9 +30,7 @@ class Port:
     """A public TCP port, and instances to put behind it."""
 
     def __init__(self, limits: StreamLimits) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.number = free.getsockname()[1]
+        self.number = free_port()
         self.streams = Streams(limits)
         self.streams.doors = OwnDoors(("127.0.0.1",))
         self.servers: list[Server] = []

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from kit.box import free_port
 
 from minipaas.ingress.doors import OwnDoors
 from minipaas.ingress.limits import StreamLimits
@@ -50,9 +51,7 @@ class Port:
     def __init__(self, address: str) -> None:
         self.streams = Streams(StreamLimits(tick=0.02, linger=0.3))
         self.streams.doors = OwnDoors((address,))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            self.number = free.getsockname()[1]
+        self.number = free_port()
         self.stream = Stream("udp", self.number)
         self.instances: list[Instance] = []
         self.clients: list[socket.socket] = []

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from kit.box import free_port
 
 from tests.boxes import toml
 from tests.bundle.builders import default_trust, make_bundle
@@ -155,11 +155,6 @@ class Served:
         """`action: result`, the newest first."""
         rows = (await self.api("GET", "/api/v1/audit"))[1]["rows"]
         return [f"{row['action']}: {row['result']}" for row in rows]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from kit.box import free_port
 
 from minipaas.install.layout import Layout
 from minipaas.registry import schema
@@ -254,9 +255,8 @@ async def test_as_systemd_does_it(tmp_path: Path) -> None:
     program = shutil.which("systemd-socket-activate")
     if program is None:
         pytest.fail("this test needs systemd-socket-activate: apt-get install systemd")
-    with FakePodman(tmp_path) as fake, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    with FakePodman(tmp_path) as fake:
+        port = free_port()
         config = tmp_path / "config.toml"
         config.write_text(f'[api]\nlisten = ["127.0.0.1:0"]\n[podman]\nsocket = "unix://{fake.socket}"\n')
         process = await asyncio.create_subprocess_exec(

@@ -8,12 +8,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from kit.box import free_port
 
 from minipaas.model.errors import Conflict
 from minipaas.model.stream import Stream
 from minipaas.takeover.inheritance import VARIABLE, Bequest, Inheritance, Role
 from minipaas.takeover.listeners import STREAMS, Listeners, StreamDoors
-from tests.takeover.steady import Steady, free_port, served
+from tests.takeover.steady import Steady, served
 
 
 async def test_nobody_is_refused_and_what_is_open_goes_on(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from kit.box import free_port
+
 _TLS = """
 global(
     defaultNetstreamDriver="gtls"
@@ -44,7 +46,7 @@ class Rsyslog:
 
     def __init__(self, directory: Path, pair: tuple[Path, Path, Path] | None = None) -> None:
         self.out = directory / "messages"
-        self.port = _free_port()
+        self.port = free_port()
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True)
@@ -94,9 +96,3 @@ class Rsyslog:
             assert match, one
             found.setdefault(f"{match[1]} {match[2]}", one["message"].removeprefix(" "))
         return list(found.values())
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import rotel
 from google.protobuf import json_format
+from kit.box import free_port
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from minipaas.model.logs import Line, Stream
@@ -100,11 +101,7 @@ async def behind() -> AsyncIterator[receivers.Otlp]:
 @pytest.fixture
 async def collector(behind: receivers.Otlp, tmp_path: Path) -> AsyncIterator[str]:
     """Its URL."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
+    ports = free_port(), free_port()
     program = shutil.which("rotel-agent", path=str(Path(rotel.__file__).parent))
     assert program is not None, "rotel is not here: pip install rotel"
     command = [program, "start", "--otlp-http-endpoint", f"127.0.0.1:{ports[0]}"]
