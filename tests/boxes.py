@@ -22,7 +22,7 @@ from minipaas.surface.server import Surface
 from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.server import FakePodman
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 SEQUENCES = itertools.count(int(time.time()))
 """Of all bundles of a run: a second box on the same data is brought newer ones than the first."""
 TOML = """
@@ -40,7 +40,7 @@ replicas = {replicas}
 routes = [{routes}]
 stop = "1s"
 env = {{ FAKE = "{fake}" }}
-health = {{ http = "/", interval = "100ms", timeout = "1s", grace = "500ms", retries = 2 }}
+health = {{ http = "/", interval = "100ms", timeout = "5s", grace = "500ms", retries = 2 }}
 {extra}
 """
 
@@ -53,7 +53,7 @@ def toml(
     replicas: int = 1,
     routes: str = '"shop.local"',
     confirm: str = "100ms",
-    deadline: str = "20s",
+    deadline: str = "60s",
     extra: str = "",
 ) -> str:
     """One routed web service; `fake` says how its containers behave."""

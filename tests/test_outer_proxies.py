@@ -26,7 +26,7 @@ from tests.surface.test_outer import HOSTS, PATHS, ROUTES
 BOOK = (REPO / "docs" / "operator-handbook.md").read_text()
 CLIENT = "127.0.0.2"
 """Not the proxy's address."""
-START = 20.0
+START = 60.0
 """Seconds that a proxy may take to listen."""
 NGINX = """
 daemon off; master_process off; pid nginx.pid; error_log nginx.log warn;

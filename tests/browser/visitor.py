@@ -12,7 +12,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Response
 
 from tests.npm import node_modules
 
-PATIENCE = 10_000
+PATIENCE = 30_000
 """Milliseconds that the browser waits for what should come."""
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}

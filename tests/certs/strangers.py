@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tests.certs.made import OtherCa
 
-START = 20.0
+START = 60.0
 """Seconds that a server may take to listen."""
 LIFE = 12 * 3600
 """Seconds that what they sign is good."""

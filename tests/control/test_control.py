@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from kit.box import free_port
 
 from minipaas.model.change import ChangeState
 from minipaas.model.errors import Conflict, MinipaasError, Missing, Refused
@@ -146,26 +146,29 @@ async def test_a_stuck_change_is_superseded_by_the_next(started: RunningBox) -> 
 HOOK = """
 [services.web.hooks]
 release = ["migrate"]
-timeout = "1s"
+timeout = "{}"
 """
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    ("how", "time", "reason"),
     [
-        ("exit_code=4", "the release hook of web exited with code 4"),
-        ("exit_code=0 lifetime=60", "cannot finish the release hook of web: not done within 1 s: hook ran"),
+        ("exit_code=4", "30s", "the release hook of web exited with code 4"),
+        ("exit_code=0 lifetime=60", "1s", "cannot finish the release hook of web: not done within 1 s: hook ran"),
     ],
 )
-async def test_a_hook_that_fails_or_hangs_ends_the_rollout(started: RunningBox, how: str, reason: str) -> None:
+async def test_a_hook_that_fails_or_hangs_ends_the_rollout(
+    started: RunningBox, how: str, time: str, reason: str
+) -> None:
     await started.deploy(toml())
-    change = await started.deploy(toml(version="2.0", fake=how, extra=HOOK), version="2.0")
+    change = await started.deploy(toml(version="2.0", fake=how, extra=HOOK.format(time)), version="2.0")
     assert (change.state, change.reason.splitlines()[0]) == (ChangeState.FAILED, reason)
     assert started.fake.running == ["minipaas-shop-web-1-1"]
 
 
+PORT = free_port()
 REFUSED = {
-    "port clash": (toml("two", "1.0", routes="", extra='ports = ["8500:80"]'), Conflict, "port.taken"),
+    "port clash": (toml("two", "1.0", routes="", extra=f'ports = ["{PORT}:80"]'), Conflict, "port.taken"),
     "same route": (toml("two", "1.0"), Conflict, "route.taken"),
 }
 
@@ -173,7 +176,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 async def test_what_clashes_with_another_app_is_refused_and_changes_nothing(started: RunningBox, name: str) -> None:
     text, kind, code = REFUSED[name]
-    await started.deploy(toml(extra='ports = ["8500:80"]'))
+    await started.deploy(toml(extra=f'ports = ["{PORT}:80"]'))
     with pytest.raises(kind) as caught:
         await started.send(text, app="two")
     assert caught.value.code == code
@@ -266,14 +269,14 @@ async def test_garbage_collection_keeps_the_way_back(started: RunningBox) -> Non
 
 
 async def test_two_apps_do_not_wait_for_each_other(started: RunningBox) -> None:
-    slow = await started.send(
-        toml("slow", "1.0", fake="start_delay=3", routes='"slow.local"').replace("500ms", "1m"), app="slow"
-    )
+    text = toml("slow", "1.0", fake="status=503", routes='"slow.local"', deadline="10m").replace("500ms", "10m")
+    slow = await started.send(text, app="slow")
     fast = await started.deploy(toml())
     assert fast.state is ChangeState.DONE
     assert (await started.control.registry.change(slow.id)).state.active
+    await started.until(lambda: started.running("slow"))
+    started.fake.change("minipaas-slow-web-1-1", Behaviour())
     assert (await started.ended(slow)).state is ChangeState.DONE
-    await asyncio.sleep(0)
 
 
 async def test_a_restart_replaces_the_instances_of_the_same_release(started: RunningBox) -> None:

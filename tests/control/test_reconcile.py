@@ -12,7 +12,7 @@ import pytest
 
 from minipaas.model.change import ChangeState
 from tests.boxes import RunningBox, running_box, toml
-from tests.control.test_lanes import by_hand, looks
+from tests.control.test_lanes import by_hand, quiet
 from tests.fakepodman.server import FakePodman
 
 
@@ -24,10 +24,7 @@ async def in_registry(box: RunningBox, work: Callable[[Connection], object]) -> 
 
 async def test_a_settled_box_is_quiet(started: RunningBox) -> None:
     await started.deploy(toml(replicas=3))
-    await asyncio.sleep(2)
-    before = looks(started)
-    await asyncio.sleep(1.5)
-    assert looks(started) - before <= 1
+    await quiet(started)
 
 
 async def test_podman_that_is_away_is_told_once(started: RunningBox, caplog: pytest.LogCaptureFixture) -> None:

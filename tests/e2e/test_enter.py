@@ -24,7 +24,7 @@ from kit.podman import PrivatePodman
 
 from tests.e2e.hello import HelloBundles
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from minipaas.model.launch import Launch, network_name
 from minipaas.model.observed import Instance
 from tests.fakepodman import FakePodman
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 BOX = "box-1"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from minipaas.engine.ends import Ends
 
-PATIENCE = 10
+PATIENCE = 60
 
 
 class Listener:

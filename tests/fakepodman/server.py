@@ -24,7 +24,7 @@ from tests.fakepodman.state import Container, ExecSession, Image, Refusal
 from tests.fakepodman.world import Fault, World, network_entry, volume_entry
 
 T = TypeVar("T")
-PATIENCE = 20.0
+PATIENCE = 60.0
 Args = dict[str, str]
 Handler = Callable[["FakePodman", web.Request, Args], Awaitable[web.StreamResponse]]
 _ROUTES: list[tuple[str, re.Pattern[str], str, Handler]] = []
@@ -231,6 +231,11 @@ class FakePodman:
         """Let the next matching calls wait before they are carried out."""
         self.refusals.append(Refusal(pattern, 0, "", times, seconds))
 
+    def go_on(self) -> None:
+        """Calls that wait are carried out now."""
+        for refusal in self.refusals:
+            self._loop.call_soon_threadsafe(refusal.over.set)
+
     def drop(self, pattern: str, times: int = 1) -> None:
         """Close the connection of the next matching calls, without carrying them out."""
         self.refusals.append(Refusal(pattern, 0, "", times, drop=True))
@@ -273,7 +278,9 @@ class FakePodman:
             refusal = self._refusal(f"{request.method} {path}")
             try:
                 if refusal is not None:
-                    await asyncio.sleep(refusal.delay)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(refusal.delay):
+                            await refusal.over.wait()
                     if refusal.drop and request.transport is not None:
                         request.transport.close()
                     if refusal.status:

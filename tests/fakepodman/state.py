@@ -299,6 +299,8 @@ class Refusal:
     """Seconds before the answer; with status 0 the call then goes on as usual."""
     drop: bool = False
     """Close the connection instead of an answer."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """The delay is over before its time."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Self
 from minipaas.ingress import Ingress, Limits
 from minipaas.model.route import Backend, Route, RouteEntry, RouteOptions
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a test gives up on something that should have happened."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

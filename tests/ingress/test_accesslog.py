@@ -14,7 +14,7 @@ import pytest
 from minipaas.ingress import accesslog
 from minipaas.ingress.accesslog import AccessLog, Entry
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def entry(target: bytes = b"/x?secret=1", status: int = 200, **more: object) -> Entry:

@@ -14,7 +14,7 @@ import pytest
 from minipaas.install.initscripts import openrc, supervisor, sysv
 from minipaas.install.systemd import Service
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 BOX = """#!/bin/sh
 # a box: holds the lock file as serve does, ends on TERM
 echo $$ >{lock}

@@ -25,7 +25,7 @@ from tests.fakepodman.server import FakePodman
 from tests.takeover.programs import install, program
 from tests.takeover.steady import SOURCES
 
-IN_TIME = 30.0
+IN_TIME = 60.0
 LAUNCH = """
 import fcntl, os, sys
 above = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:4]]

@@ -20,7 +20,7 @@ from .recorder import Recorder, Seen
 
 NAMES = ("ours", "nginx", "haproxy")
 LANES = 12
-START = 15.0
+START = 60.0
 """Seconds that nginx and HAProxy may take to listen."""
 
 _NGINX = """
