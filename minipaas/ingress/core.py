@@ -167,8 +167,7 @@ class Core:
     def left(self, client: Client) -> None:
         """A client is gone."""
         self.clients.discard(client)
-        if not self.clients and self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
+        self._perhaps_gone()
 
     def shaking(self, one: Secure) -> None:
         """A connection that is to speak TLS; when there are too many, the oldest of them has had its time."""
@@ -181,8 +180,13 @@ class Core:
         self._shaking[one] = None
 
     def shaken(self, one: Secure) -> None:
-        """Its handshake is over, whatever came of it."""
+        """Its handshake is over, whatever came of it; if it is a client now, it has joined."""
         self._shaking.pop(one, None)
+        self._perhaps_gone()
+
+    def _perhaps_gone(self) -> None:
+        if not self.clients and not self._shaking and self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def _shed(self) -> None:
         """Let the idle ones go, those silent longest first, to make room for a sixteenth."""
@@ -221,10 +225,10 @@ class Core:
     # -- the end
 
     async def leave(self, limit: float) -> None:
-        """Answer each connection once more, and let it go; after `limit` seconds cut what is left. One that is idle is
-        not closed before: its client may be about to ask."""
+        """Answer each connection once more, and let it go; after `limit` seconds cut what is left. One that is idle, or
+        in its handshake, is not closed before: its client may be about to ask."""
         self.closing = True
-        if self.clients:
+        if self.clients or self._shaking:
             self._gone = self.loop.create_future()
             await asyncio.wait((self._gone,), timeout=limit)
         await self.close(0)

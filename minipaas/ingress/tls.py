@@ -139,9 +139,9 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         else:
             self._flush()
             self.stage = OPEN
-            self.core.shaken(self)
             self._client = self.core.client(secure=True)
             self._client.connection_made(self)
+            self.core.shaken(self)
             if self._in.pending:
                 self._read()
 
