@@ -49,7 +49,7 @@ async def test_it_ends_by_itself(
 
 
 async def test_who_uses_it_is_not_idle(registry: Registry, tmp_path: Path) -> None:
-    book = Book(registry, tmp_path / "access", config(time=0.6, idle=0.3))
+    book = Book(registry, tmp_path / "access", config(time=3.0, idle=1.5))
 
     async def use(one: OpenLease) -> None:
         while True:

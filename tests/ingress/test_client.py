@@ -273,7 +273,7 @@ async def test_nobody_waits_for_ever(case: str) -> None:
 
 
 async def test_an_idle_connection_ends_without_a_word() -> None:
-    async with Town(Ingress(small(keep_alive=0.05))) as town:
+    async with Town(Ingress(small(keep_alive=1.0))) as town:
         await town.answer(OK)
         assert await town.say() == b""
         assert await town.say(GET) == OK

@@ -8,7 +8,7 @@ from minipaas.ingress.limits import Limits
 from minipaas.ingress.pool import Pool
 from minipaas.model.route import Backend
 
-from .peers import GET, OK, Server, Town, read_answer, requests, small, status, until
+from .peers import GET, OK, PATIENCE, Server, Town, read_answer, requests, small, status, until
 
 LIMITS = Limits(aside=1.0, aside_most=5.0, connect=3.0)
 
@@ -86,7 +86,7 @@ async def test_one_that_is_back_takes_its_share_again() -> None:
         await ask()
         assert late.heads == []
         await Server.start(late)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(late.heads) < 3:
                 await ask()
                 await asyncio.sleep(0.01)
@@ -95,7 +95,7 @@ async def test_one_that_is_back_takes_its_share_again() -> None:
 
 
 async def test_connections_that_many_at_once_needed_stay_for_the_next_and_then_go() -> None:
-    async with Town(Ingress(small(idle_upstream=1, upstream_spare=0.2))) as town:
+    async with Town(Ingress(small(idle_upstream=1, upstream_spare=2.0))) as town:
         together = asyncio.Barrier(3)
 
         async def at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

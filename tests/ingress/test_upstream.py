@@ -359,7 +359,7 @@ async def test_a_request_that_may_have_been_read_is_not_repeated(town: Town) -> 
 )
 def test_noise_from_an_instance_never_reaches_the_next_client(noise: list[bytes]) -> None:
     async def session() -> None:
-        async with Town(Ingress(small(answer_gap=0.2, first_byte=0.2))) as town:
+        async with Town(Ingress(small(answer_gap=10.0, first_byte=10.0))) as town:
             noisy = await town.serve(in_pieces(*noise, close=True), route="*/noisy")
             calm = await town.answer(OK, route=None)  # type: ignore[arg-type]
             await town.say(b"GET /noisy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")

@@ -191,6 +191,13 @@ class Steady:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def goes_on(self) -> None:
+        """Until some more have been answered."""
+        wanted = self.count + 10
+        async with asyncio.timeout(IN_TIME):
+            while self.count < wanted:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def _ask(self, number: int) -> None:
         once = self._tls is not None and number < 2
         name = HOST if self._tls is not None else None
