@@ -11,8 +11,8 @@ import asyncio
 import logging
 import os
 import platform
-import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from minipaas.author.version import own_version
@@ -30,6 +30,7 @@ from minipaas.forensics.limits import (
     GIVE_WAY,
     GIVE_WAY_MOST,
     HOLD,
+    LOOKS_AT_ONCE,
     WAITING,
 )
 from minipaas.forensics.shelf import Shelf
@@ -70,6 +71,8 @@ class Scenes:
         """What was read of each of those that are being stopped or captured, by container."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
         """By container."""
+        self._looking = ThreadPoolExecutor(LOOKS_AT_ONCE, thread_name_prefix="look")
+        """Threads of their own: who is about to be stopped does not wait behind what is slow."""
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._starts = 0
         """Containers that are being started."""
@@ -82,6 +85,7 @@ class Scenes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._looking.shutdown(wait=False, cancel_futures=True)
 
     async def begin(self) -> None:
         """Write down what the box runs on, for those who ask later what has changed. Never raises."""
@@ -95,16 +99,17 @@ class Scenes:
         pid = self._engine.process(container)
         if pid is None or container in self._alive:
             return
-        missing = ""
+        look, missing = alive.Look(pid), ""
         try:
             async with asyncio.timeout(ALIVE):
-                self._alive[container] = await asyncio.to_thread(alive.look, pid)
+                self._alive[container] = await asyncio.get_running_loop().run_in_executor(self._looking, look.read)
                 await self._see_used(container)
         except TimeoutError:
-            missing = f"processes: not read within {ALIVE:g} s"
+            missing = f"the rest of it: not read within {ALIVE:g} s"
         except (OSError, ValueError, KeyError) as error:
             missing = f"processes: {error}"
-        self._alive.setdefault(container, Alive(at=time.time(), missing=(missing,)))
+        if container not in self._alive:
+            self._alive[container] = look.so_far(missing)
 
     async def _see_used(self, container: str) -> None:
         """Read what it has used by now, as far as the kernel or the last sample still tells."""

@@ -85,9 +85,10 @@ LOOK_FILE: Final = 16 * 1024
 """Of any other file of /proc."""
 LOOK_BYTES: Final = 4 * 1024**2
 LOOK: Final = 0.1
-"""For all of it: what has been read by then is kept. Less than `ALIVE`, after which nothing is."""
+"""For all of it: what has been read by then is kept. Less than `ALIVE`, so that it is put in order too."""
 ALIVE: Final = 0.15
-"""The longest that a replacement waits for it."""
+"""The longest that a replacement waits for it; then too what has been read is kept."""
+LOOKS_AT_ONCE: Final = 4
 
 # What is kept in all.
 RECENT: Final = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from minipaas.control.figures import figures_of
@@ -94,4 +95,13 @@ async def test_what_nobody_knows_is_not_told(tmp_path: Path) -> None:
     box = await three_lives(tmp_path)
     series = await box.telemetry.app_series("shop", Range.HOUR)
     assert figures_of(instance(T0 + 121.0, T0 + 124.0), series, box.telemetry.sampled, [], None) is None
+    await box.telemetry.close()
+
+
+async def test_its_last_ten_minutes_are_told_and_no_more(tmp_path: Path) -> None:
+    box = Simulation(tmp_path)
+    await box.run(700)
+    found = await figures(box, instance(T0, box.now + 1))
+    assert len(found.memory) * found.step == 600
+    assert found.start + 600 == pytest.approx(box.now, abs=found.step)
     await box.telemetry.close()

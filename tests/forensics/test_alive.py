@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from minipaas.forensics import limits
-from minipaas.forensics.alive import look
+from minipaas.forensics.alive import Look
 from minipaas.forensics.reading import Reading
 from minipaas.forensics.sockets import sockets_of
 from minipaas.forensics.threads import threads_of
@@ -66,6 +66,10 @@ def stuck(threads: int) -> Iterator[int]:
             yield process.pid
         finally:
             process.kill()
+
+
+def look(pid: int) -> Alive:
+    return Look(pid).read()
 
 
 def state(task: Path) -> str:
@@ -222,3 +226,14 @@ def test_there_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = look(os.getpid())
     assert len(scene.processes) == 1
     assert "processes beyond the first 1" in scene.missing
+
+
+def test_who_cannot_wait_takes_what_there_is() -> None:
+    with stuck(3) as pid:
+        one = Look(pid)
+        assert one.so_far("the rest of it").missing == ("the rest of it",)
+        whole = one.read()
+        late = one.so_far("the rest of it")
+    assert late.processes == whole.processes
+    assert seen(late, pid).stacks
+    assert late.missing == (*whole.missing, "the rest of it")
