@@ -1,6 +1,7 @@
 """The figures: each against its target, and where there is one against a yardstick measured in the same run.
 
-crash    from the death of an instance to the first answer of its replacement, its scene kept, against raw podman start
+crash    from the death of an instance to the first answer of its replacement, its scene kept, against raw podman start;
+         and how much later one that hangs is stopped because its scene is taken first
 deploy   a ~200 MB app from a file to the first 200 through the ingress, against raw podman load + run;
          and the next release of it with only the app layer changed
 idle     memory and CPU of `serve` and of Podman's service with 50 healthy instances probed and measured every

@@ -1,4 +1,6 @@
-"""From the death of an instance to the first answer of its replacement, against `podman start` of the same image."""
+"""From the death of an instance to the first answer of its replacement, against `podman start` of the same image; and
+what a scene costs of one that hangs (`hang`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import tomli_w
 from kit.box import EXAMPLES, Author, Box, BoxError, Program, fetch, prepare, wait_for
 from kit.podman import PrivatePodman
 
+from benches.hang import bench_hang
 from benches.rows import Row, note
 
 MORE = 0.25
@@ -50,6 +53,7 @@ def bench_crash(runs: int) -> list[Row]:
         Row("SIGKILL until the replacement answers through the ingress", replaced, "s"),
         Row("that much more, at the median", [statistics.median(more)], "s", MORE, f"{runs} scenes, all complete"),
         Row("a scene, from the end to its last byte", [one["took"] for one in whole], "s"),
+        *bench_hang(runs),
     ]
 
 
