@@ -25,7 +25,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from kit.roots import entering, into, root
+from kit.namespace import NamespaceError, hold, into
+from kit.roots import entering, root
 
 CAP_SYS_RESOURCE = 24
 PREFIX = "minipaas-podman-"
@@ -157,32 +158,17 @@ class PrivatePodman:
 
     def _hold_namespace(self) -> None:
         """A process whose mount namespace every command of this Podman enters."""
-        networks = self.directory / "run-networks"
-        networks.mkdir()
-        shared = "/run/containers/networks"
+        try:
+            self._holder = hold(self._setup(), str(self.directory), str(self.directory / HOLDS), last='tail -f "$1"')
+        except NamespaceError as error:
+            raise PodmanError(f"cannot make a mount namespace for a private Podman: {error}") from None
+
+    def _setup(self) -> str:
+        """The shell script that makes the mount namespace what it is to look like; $0 is the directory."""
+        (self.directory / "run-networks").mkdir()
         enter = f"{entering(self._rootfs, self._share)}\n" if self._rootfs else ""
-        script = f'{enter}mkdir -p {shared} && mount --bind "$0" {shared} && echo && exec tail -f "$1"'
-        self._holder = subprocess.Popen(
-            [
-                "unshare",
-                "--mount",
-                "--propagation",
-                "private",
-                "sh",
-                "-c",
-                script,
-                str(networks),
-                str(self.directory / HOLDS),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._holder.stdout is not None and self._holder.stderr is not None  # noqa: S101 - they are pipes
-        if not self._holder.stdout.readline():
-            why = self._holder.stderr.read().decode(errors="replace").strip()
-            raise PodmanError(f"cannot make a mount namespace for a private Podman: {why}")
+        shared = "/run/containers/networks"
+        return f'{enter}mkdir -p {shared}\nmount --bind "$0/run-networks" {shared}'
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End the service only; its containers run on."""

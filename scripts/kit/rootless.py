@@ -10,10 +10,9 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
-from kit.podman import HOLDS, PodmanError, PrivatePodman
+from kit.podman import PodmanError, PrivatePodman
 
 USER = "minipaas-rootless"
 UID = 54_321
@@ -27,8 +26,6 @@ done
 mount -t tmpfs tmpfs /dev/net
 mknod -m 666 /dev/net/tun c 10 200
 chown -R {UID}:{UID} "$0"
-echo
-exec tail -f "$1"
 """
 
 
@@ -51,28 +48,8 @@ class RootlessPodman(PrivatePodman):
         for name in ("subuid", "subgid"):
             (etc / name).write_text(f"{USER}:{SUBORDINATE}\n")
 
-    def _hold_namespace(self) -> None:
-        self._holder = subprocess.Popen(
-            [
-                "unshare",
-                "--mount",
-                "--propagation",
-                "private",
-                "sh",
-                "-ec",
-                _NAMESPACE,
-                str(self.directory),
-                str(self.directory / HOLDS),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._holder.stdout is not None and self._holder.stderr is not None  # noqa: S101 - they are pipes
-        if not self._holder.stdout.readline():
-            why = self._holder.stderr.read().decode(errors="replace").strip()
-            raise PodmanError(f"cannot make a mount namespace for a rootless Podman: {why}")
+    def _setup(self) -> str:
+        return _NAMESPACE
 
     @property
     def as_user(self) -> tuple[str, ...]:

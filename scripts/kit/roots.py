@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from kit.namespace import NamespaceError, hold, into
+
 SUITES = {"bullseye": "Debian 11", "bookworm": "Debian 12", "trixie": "Debian 13"}
 PODMAN = ("podman", "runc", "catatonit", "iproute2")
 PACKAGES = {
@@ -76,7 +78,7 @@ def entering(place: Path, share: Path) -> str:
     """Shell words that make the mount namespace that they run in look like this root, with `share` at its own path."""
     return "\n".join(
         (
-            f"set -e; root={place}; share={share}",
+            f"root={place}; share={share}",
             'mount --bind "$root" "$root"',
             'for one in proc sys dev; do mount --rbind "/$one" "$root/$one"; done',
             'mount -t tmpfs tmpfs "$root/run"; mount -t tmpfs tmpfs "$root/tmp"',
@@ -90,29 +92,17 @@ class Inside:
     """`with Inside(root, share) as words:` holds a mount namespace; commands that begin with `words` run in there."""
 
     def __init__(self, place: Path, share: Path) -> None:
-        self._script = f"{entering(place, share)}\necho; exec sleep infinity"
+        self._setup = entering(place, share)
         self._holder: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> tuple[str, ...]:
-        self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", self._script],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._holder.stdout is not None and self._holder.stderr is not None  # noqa: S101 - they are pipes
-        if not self._holder.stdout.readline():
-            why = self._holder.stderr.read().decode(errors="replace").strip()
-            raise RootError(f"cannot enter a root file system: {why}")
+        try:
+            self._holder = hold(self._setup)
+        except NamespaceError as error:
+            raise RootError(f"cannot enter a root file system: {error}") from None
         return into(self._holder.pid)
 
     def __exit__(self, *_: object) -> None:
         if self._holder is not None:
             self._holder.kill()
             self._holder.wait(10)
-
-
-def into(pid: int) -> tuple[str, ...]:
-    """Words that run a command in the mount namespace of a process."""
-    return ("nsenter", f"--mount=/proc/{pid}/ns/mnt")

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 from kit.box import Author, BoxError, Done, Program, fetch, free_port, wait_for
+from kit.namespace import into
 from kit.podman import PrivatePodman, end_processes
-from kit.roots import into
 
 from minipaas.install.layout import Layout
 from tests.built import build
