@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -21,13 +19,13 @@ from minipaas.ingress.core import Core
 from minipaas.ingress.limits import Limits
 from tests.boxes import RunningBox, config, running_box, toml
 from tests.fakepodman.server import FakePodman
+from tests.listening import listening
 from tests.surface.test_outer import HOSTS, PATHS, ROUTES
 
 BOOK = (REPO / "docs" / "operator-handbook.md").read_text()
 CLIENT = "127.0.0.2"
 """Not the proxy's address."""
-START = 60.0
-"""Seconds that a proxy may take to listen."""
+PATIENCE = 60.0
 NGINX = """
 daemon off; master_process off; pid nginx.pid; error_log nginx.log warn;
 events {{ worker_connections 64; }}
@@ -81,26 +79,8 @@ async def outer(name: str, box: RunningBox, directory: Path) -> AsyncIterator[in
         arguments = ["--configFile=settings.yaml"]
         (directory / "settings.yaml").write_text(text)
     (directory / "settings").write_text(text)
-    with (directory / "said").open("wb") as said:
-        process = await asyncio.create_subprocess_exec(
-            program, *arguments, cwd=directory, env={**os.environ, "HOME": str(directory)}, stdout=said, stderr=said
-        )
-    try:
-        async with asyncio.timeout(START):
-            while True:
-                assert process.returncode is None, (directory / "said").read_text()
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    break
+    async with listening(directory, program, *arguments, ports=(port,)):
         yield port
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -165,10 +145,10 @@ async def test_a_websocket_goes_through_both(proxied: tuple[RunningBox, int]) ->
     _, port = proxied
     async with client() as http, http.ws_connect(f"http://127.0.0.1:{port}/ws", max_msg_size=1 << 21) as socket:
         await socket.send_str("hello")
-        assert await socket.receive_str(timeout=START) == "hello"
+        assert await socket.receive_str(timeout=PATIENCE) == "hello"
         blob = bytes(range(256)) * 2048
         await socket.send_bytes(blob)
-        assert await socket.receive_bytes(timeout=START) == blob
+        assert await socket.receive_bytes(timeout=PATIENCE) == blob
     assert socket.close_code == 1000
 
 

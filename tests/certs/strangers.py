@@ -3,10 +3,8 @@ tests its clients with."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
 import shutil
 import ssl
 import time
@@ -17,9 +15,8 @@ import aiohttp
 from msgspec import Struct
 
 from tests.certs.made import OtherCa
+from tests.listening import listening
 
-START = 60.0
-"""Seconds that a server may take to listen."""
 LIFE = 12 * 3600
 """Seconds that what they sign is good."""
 CADDY = """{
@@ -52,38 +49,11 @@ def _program(name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _run(here: Path, *command: str, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    env = {"PATH": os.environ["PATH"], "HOME": str(here), **more}
-    with (here / "said").open("wb") as said:
-        process = await asyncio.create_subprocess_exec(*command, cwd=here, env=env, stdout=said, stderr=said)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-
-
-async def _there(process: asyncio.subprocess.Process, here: Path, port: int) -> None:
-    async with asyncio.timeout(START):
-        while True:
-            assert process.returncode is None, (here / "said").read_text()
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-
-
-@contextlib.asynccontextmanager
 async def caddy(here: Path) -> AsyncIterator[Stranger]:
     """`acme.test` has to lead to 127.0.0.1."""
     (here / "Caddyfile").write_text(CADDY)
     command = (_program("caddy"), "run", "--config", "Caddyfile", "--adapter", "caddyfile")
-    async with _run(here, *command) as process:
-        await _there(process, here, 9443)
+    async with listening(here, *command, ports=(9443,)):
         root = here / "store/pki/authorities/local/root.crt"
         yield Stranger("https://acme.test:9443/acme/local/directory", root, root)
 
@@ -107,9 +77,8 @@ async def pebble(here: Path) -> AsyncIterator[Stranger]:
     }
     (here / "settings.json").write_text(json.dumps({"pebble": settings}))
     quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "20", "PEBBLE_AUTHZREUSE": "0"}
-    async with _run(here, _program("pebble"), "-strict", "-config", "settings.json", **quick) as process:
-        await _there(process, here, 15000)
-        await _there(process, here, 14000)
+    command = (_program("pebble"), "-strict", "-config", "settings.json")
+    async with listening(here, *command, ports=(15000, 14000), **quick):
         async with (
             aiohttp.ClientSession() as session,
             session.get(

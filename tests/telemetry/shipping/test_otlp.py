@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from minipaas.model.shipping import Kind
 from minipaas.telemetry.shipping.answer import Answer, NotSent
 from minipaas.telemetry.shipping.origin import Origin
 from minipaas.telemetry.shipping.otlp import Otlp
+from tests.listening import listening
 from tests.telemetry.logs.conmon import START, source
 from tests.telemetry.shipping import receivers
 from tests.telemetry.shipping.site import Site, config
@@ -107,21 +106,8 @@ async def collector(behind: receivers.Otlp, tmp_path: Path) -> AsyncIterator[str
     command = [program, "start", "--otlp-http-endpoint", f"127.0.0.1:{ports[0]}"]
     command += ["--otlp-grpc-endpoint", f"127.0.0.1:{ports[1]}", "--exporter", "otlp", "--batch-timeout", "100ms"]
     command += ["--otlp-exporter-endpoint", behind.url, "--otlp-exporter-protocol", "http"]
-    with (tmp_path / "collector").open("wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)  # noqa: ASYNC220 - a moment
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                assert process.poll() is None, (tmp_path / "collector").read_text()
-                try:
-                    socket.create_connection(("127.0.0.1", ports[0]), 1).close()
-                    break
-                except OSError:
-                    await asyncio.sleep(0.05)
+    async with listening(tmp_path, *command, ports=(ports[0],)):
         yield f"http://127.0.0.1:{ports[0]}"
-    finally:
-        process.kill()
-        await asyncio.to_thread(process.wait)
 
 
 async def test_through_a_real_collector(tmp_path: Path, collector: str, behind: receivers.Otlp) -> None:
