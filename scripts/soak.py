@@ -10,16 +10,16 @@ status 200 and is of a release that may answer at that moment. A WebSocket may e
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from benches.idle import resident_mb
 from kit import crashing
-from kit.box import Author, Box, BoxError, Program, prepare, terminate_cleanly
+from kit.box import Author, Box, BoxError, terminate_cleanly
 from kit.load import Load
-from kit.podman import PodmanError, PrivatePodman
+from kit.podman import PodmanError
+from kit.stage import stage
 
 APP = """\
 [app]
@@ -70,26 +70,20 @@ KEPT = 3
 
 def soak(deploys: int) -> int:
     """Do it. Returns the number of failed requests."""
-    with PrivatePodman() as maker, PrivatePodman() as podman:
-        author = Author(maker.directory / "author", Program(maker))
-        author.make_keys()
-        build = _builder(author, prepare("hello", maker), maker.directory / "soak")
-        with Box(podman.directory / "box", Program(podman), tls=True, config="[tls]\nredirect = false\n") as box:
-            box.cli("trust", "add", author.root)
-            box.cli("deploy", build(1))
-            with Load(box, HOSTS, "talk.localhost") as load:
-                for number in range(2, deploys + 2):
-                    _turn(box, load, number, build(number))
-                    print(
-                        f"{number - 1} of {deploys}: {load.asked.total()} requests, {len(load.failures)} failed",
-                        flush=True,
-                    )
-            _tell(load)
-            return len(load.failures)
+    with stage(workshop=True, tls=True, config="[tls]\nredirect = false\n") as on:
+        build = _builder(on.author, on.source("soak"))
+        on.box.cli("deploy", build(1))
+        with Load(on.box, HOSTS, "talk.localhost") as load:
+            for number in range(2, deploys + 2):
+                _turn(on.box, load, number, build(number))
+                print(
+                    f"{number - 1} of {deploys}: {load.asked.total()} requests, {len(load.failures)} failed", flush=True
+                )
+        _tell(load)
+        return len(load.failures)
 
 
-def _builder(author: Author, hello: Path, source: Path) -> Callable[[int], Path]:
-    shutil.copytree(hello, source, symlinks=True)
+def _builder(author: Author, source: Path) -> Callable[[int], Path]:
     (source / "www/talk").write_text(TALK)
     (source / "www/talk").chmod(0o755)
 
@@ -125,17 +119,11 @@ def _tell(load: Load) -> None:
 
 def crash_loop(count: int) -> list[str]:
     """Fail so often, and look at what is left. Returns what is not as it must be."""
-    with PrivatePodman() as podman:
-        program = Program(podman)
-        author = Author(podman.directory / "author", program)
-        author.make_keys()
-        prepare("hello", podman)
-        with Box(podman.directory / "box", program) as box:
-            box.cli("trust", "add", author.root)
-            before = resident_mb(box.pid)
-            loop = crashing.run(box, author, count, lambda seen: print(f"{seen} failures", file=sys.stderr))
-            after = resident_mb(box.pid)
-            last = box.cli("crash", "open", loop.latest, "--", "cat", "/tmp/last").out
+    with stage() as on:
+        before = resident_mb(on.box.pid)
+        loop = crashing.run(on.box, on.author, count, lambda seen: print(f"{seen} failures", file=sys.stderr))
+        after = resident_mb(on.box.pid)
+        last = on.box.cli("crash", "open", loop.latest, "--", "cat", "/tmp/last").out
     print(f"{loop.failures} failures in {loop.groups} groups; {loop.kept} scenes kept, {loop.disk} bytes of them")
     print(f"{loop.half} bytes after half of the failures; {loop.containers} dead containers are left")
     print(f"serve: {before:.1f} MB before, {after:.1f} MB after")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from kit.box import REPO, Author, Box, BoxError, Program, prepare, wait_for
-from kit.podman import PrivatePodman
+from kit.box import REPO, BoxError, wait_for
+from kit.stage import stage
 
 from benches.rows import Row, note
 
@@ -34,34 +33,28 @@ def bench_idle(runs: int, count: int = 50, window: float = 60.0) -> list[Row]:
     memory: list[float] = []
     cpu: list[float] = []
     engine: list[float] = []
-    with PrivatePodman() as podman:
-        program = Program(podman)
-        author = Author(podman.directory / "author", program)
-        author.make_keys()
-        source = podman.directory / "many"
-        shutil.copytree(prepare("hello", podman), source, symlinks=True)
+    with stage() as on:
+        box = on.box
+        source = on.source("many")
         (source / "app.toml").write_text(MANY.format(count=count, interval="10s"))
-        bundle = author.build(source, "many")
-        with Box(podman.directory / "box", program) as box:
-            box.cli("trust", "add", author.root)
-            note(f"starting {count} instances")
-            box.cli("deploy", bundle, timeout=600)
-            wait_for("all are healthy", lambda: box.app("hello")["services"][0]["healthy"] == count, seconds=120)
-            time.sleep(15)
-            deployed = resident_mb(box.pid)
-            box.stop()
-            box.start()
-            wait_for("all are healthy", lambda: box.app("hello")["services"][0]["healthy"] == count, seconds=120)
-            time.sleep(15)
-            for number in range(runs):
-                note(f"measuring for {window:g} s, run {number + 1} of {runs}")
-                before, engine_before, began = cpu_seconds(box.pid), cpu_seconds(podman.pid), time.monotonic()
-                time.sleep(window)
-                took = time.monotonic() - began
-                cpu.append(100 * (cpu_seconds(box.pid) - before) / took)
-                engine.append(100 * (cpu_seconds(podman.pid) - engine_before) / took)
-                memory.append(resident_mb(box.pid))
-            wait_for("still healthy", lambda: box.app("hello")["services"][0]["healthy"] == count, seconds=5)
+        note(f"starting {count} instances")
+        box.cli("deploy", on.author.build(source, "many"), timeout=600)
+        wait_for("all are healthy", lambda: box.app("hello")["services"][0]["healthy"] == count, seconds=120)
+        time.sleep(15)
+        deployed = resident_mb(box.pid)
+        box.stop()
+        box.start()
+        wait_for("all are healthy", lambda: box.app("hello")["services"][0]["healthy"] == count, seconds=120)
+        time.sleep(15)
+        for number in range(runs):
+            note(f"measuring for {window:g} s, run {number + 1} of {runs}")
+            before, engine_before, began = cpu_seconds(box.pid), cpu_seconds(on.podman.pid), time.monotonic()
+            time.sleep(window)
+            took = time.monotonic() - began
+            cpu.append(100 * (cpu_seconds(box.pid) - before) / took)
+            engine.append(100 * (cpu_seconds(on.podman.pid) - engine_before) / took)
+            memory.append(resident_mb(box.pid))
+        wait_for("still healthy", lambda: box.app("hello")["services"][0]["healthy"] == count, seconds=5)
     return [
         Row(f"resident memory of serve, {count} instances, after a restart", memory, "MB", 70),
         Row("  of the process that has deployed them", [deployed], "MB", 70),

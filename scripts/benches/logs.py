@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from typing import Any
 
 import tomli_w
 from kit import counting
-from kit.box import REPO, Author, Box, Program, prepare, wait_for
-from kit.podman import PrivatePodman
+from kit.box import REPO, Box, wait_for
+from kit.stage import Stage, stage
 
 from benches.idle import resident_mb
 from benches.rows import Row, note
@@ -36,14 +35,8 @@ def bench_logs(runs: int, quick: bool = False) -> list[Row]:
 
 def bench_counting(_: int) -> list[Row]:
     """Lines are counted, not sampled."""
-    with PrivatePodman() as podman:
-        program = Program(podman)
-        author = Author(podman.directory / "author", program)
-        author.make_keys()
-        prepare("hello", podman)
-        with Box(podman.directory / "box", program) as box:
-            box.cli("trust", "add", author.root)
-            trouble = counting.run(box, author, 20, 100_000, 10)
+    with stage() as on:
+        trouble = counting.run(on.box, on.author, 20, 100_000, 10)
     for who, what in trouble.items():
         note(f"{who}: {'; '.join(what)}")
     return [Row("readers for whom lines are missing or double, of 40", [float(len(trouble))], "", 0)]
@@ -79,32 +72,26 @@ def _box(runs: int, seconds: float, count: int) -> list[Row]:
     memory: list[float] = []
     calm: list[float] = []
     flooded: list[float] = []
-    with PrivatePodman() as podman:
-        program = Program(podman)
-        author = Author(podman.directory / "author", program)
-        author.make_keys()
-        prepare("hello", podman)
-        with Box(podman.directory / "box", program) as box:
-            box.cli("trust", "add", author.root)
-            note(f"starting {count} instances that write ten lines a second each")
-            talk = 'while true; do echo "a line at $(date) of an instance that says what it does"; sleep 0.1; done'
-            talkers = {"build": ".", "command": ["sh", "-c", talk], "replicas": count, "stop": "1s"}
-            box.cli("deploy", _bundle(author, "many", {"talker": talkers}), timeout=900)
-            time.sleep(15)
-            memory.append(resident_mb(box.pid))
-            box.cli("remove", "many", "--yes", timeout=300)
-            # without a limit of CPU, which would show in the tail
-            web = {"build": ".", "port": 8080, "replicas": 2, "routes": ["hello.localhost"]}
-            box.cli("deploy", _bundle(author, "hello", {"web": web}), timeout=300)
-            flood = {"build": ".", "command": ["sh", "-c", FLOOD], "cpus": 0.25, "stop": "1s"}
-            bundle = _bundle(author, "flood", {"loud": flood})
-            for number in range(runs):
-                note(f"p99 through the ingress without and with a flood, run {number + 1} of {runs}")
-                calm.append(_p99(box, seconds))
-                box.cli("deploy", bundle) if not number else box.cli("scale", "flood/loud", "1")
-                wait_for("it floods", lambda: box.app("flood")["state"] == "running")
-                flooded.append(_p99(box, seconds))
-                box.cli("scale", "flood/loud", "0")
+    with stage() as on:
+        note(f"starting {count} instances that write ten lines a second each")
+        talk = 'while true; do echo "a line at $(date) of an instance that says what it does"; sleep 0.1; done'
+        talkers = {"build": ".", "command": ["sh", "-c", talk], "replicas": count, "stop": "1s"}
+        on.box.cli("deploy", _bundle(on, "many", {"talker": talkers}), timeout=900)
+        time.sleep(15)
+        memory.append(resident_mb(on.box.pid))
+        on.box.cli("remove", "many", "--yes", timeout=300)
+        # without a limit of CPU, which would show in the tail
+        web = {"build": ".", "port": 8080, "replicas": 2, "routes": ["hello.localhost"]}
+        on.box.cli("deploy", _bundle(on, "hello", {"web": web}), timeout=300)
+        flood = {"build": ".", "command": ["sh", "-c", FLOOD], "cpus": 0.25, "stop": "1s"}
+        bundle = _bundle(on, "flood", {"loud": flood})
+        for number in range(runs):
+            note(f"p99 through the ingress without and with a flood, run {number + 1} of {runs}")
+            calm.append(_p99(on.box, seconds))
+            on.box.cli("deploy", bundle) if not number else on.box.cli("scale", "flood/loud", "1")
+            wait_for("it floods", lambda: on.box.app("flood")["state"] == "running")
+            flooded.append(_p99(on.box, seconds))
+            on.box.cli("scale", "flood/loud", "0")
     ratio = [loud / quiet for quiet, loud in zip(calm, flooded, strict=True)]
     return [
         Row(f"resident memory of serve, {count} instances followed", memory, "MB", 90),
@@ -114,14 +101,10 @@ def _box(runs: int, seconds: float, count: int) -> list[Row]:
     ]
 
 
-def _bundle(author: Author, name: str, services: dict[str, dict[str, Any]]) -> Path:
-    source = author.directory / name
-    shutil.copytree(REPO / "examples/hello", source, symlinks=True)
-    if services:
-        (source / "app.toml").write_text(
-            tomli_w.dumps({"app": {"name": name, "version": "1.0.0"}, "services": services})
-        )
-    return author.build(source, name)
+def _bundle(on: Stage, name: str, services: dict[str, dict[str, Any]]) -> Path:
+    source = on.source(name)
+    (source / "app.toml").write_text(tomli_w.dumps({"app": {"name": name, "version": "1.0.0"}, "services": services}))
+    return on.author.build(source, name)
 
 
 def _p99(box: Box, seconds: float) -> float:
