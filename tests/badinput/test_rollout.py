@@ -13,7 +13,7 @@ from tests.badinput.live import LiveBox, Said, told
 from tests.badinput.shop import forge
 from tests.boxes import toml
 
-HOOK = '[services.web.hooks]\nrelease = ["migrate"]\ntimeout = "1s"\n'
+HOOK = '[services.web.hooks]\nrelease = ["migrate"]\ntimeout = "{}"\n'
 
 
 @pytest.fixture
@@ -25,9 +25,11 @@ def mine(tmp_path: Path) -> Iterator[LiveBox]:
         yield one
 
 
-def bundle(mine: LiveBox, fake: str, extra: str = "", deadline: str = "20s") -> Path:
+def bundle(mine: LiveBox, fake: str, extra: str = "", deadline: str = "60s") -> Path:
     """2.0, whose container behaves like that."""
     text = toml("shop", "2.0", fake=fake, extra=extra, deadline=deadline)
+    if fake == "hangs=1":
+        text = text.replace('timeout = "5s"', 'timeout = "1s"')
     file = mine.directory / "2.0.bundle"
     file.write_bytes(forge(version="2.0", sequence=200, app_toml=text).build())
     return file
@@ -37,23 +39,23 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "never healthy": (
         "status=503",
         "",
-        "20s",
+        "60s",
         "web #1 failed its health check (GET /: 503) before the switch",
     ),
     "never listens": (
         "refuses=1",
         "",
-        "20s",
+        "60s",
         "web #1 failed its health check (GET /: connection refused) before the switch",
     ),
-    "never answers": ("hangs=1", "", "20s", "web #1 failed its health check (GET /: "),
-    "dies": ("exit_code=7", "", "20s", "web #1 exited with code 7 (attempt 3) before the switch"),
+    "never answers": ("hangs=1", "", "60s", "web #1 failed its health check (GET /: "),
+    "dies": ("exit_code=7", "", "60s", "web #1 exited with code 7 (attempt 3) before the switch"),
     "not ready in time": ("start_delay=60", "", "300ms", "was not ready within 300ms"),
-    "hook fails": ("exit_code=4", HOOK, "20s", "the release hook of web exited with code 4"),
+    "hook fails": ("exit_code=4", HOOK.format("30s"), "60s", "the release hook of web exited with code 4"),
     "hook hangs": (
         "exit_code=0 lifetime=60",
-        HOOK,
-        "20s",
+        HOOK.format("1s"),
+        "60s",
         "cannot finish the release hook of web: not done within 1 s",
     ),
 }
