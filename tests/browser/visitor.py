@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, Response
+from playwright.async_api import Browser, ConsoleMessage, Page, Response, expect
 
 from tests.npm import node_modules
 
@@ -42,6 +42,7 @@ class Visitor:
         settings = {"viewport": DESKTOP, "locale": "en-GB", "timezone_id": "UTC", "reduced_motion": "reduce", **options}
         context = await browser.new_context(base_url=url, **settings)
         context.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         return cls(await context.new_page(), url)
 
     async def leave(self) -> None:
