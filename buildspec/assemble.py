@@ -15,6 +15,7 @@ import shutil
 import struct
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import bom
@@ -60,6 +61,7 @@ def main() -> None:
     tree = asked.dist / "program.new"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(asked.made, tree / "lib", symlinks=True)
+    in_order(next((tree / "lib").rglob("base_library.zip")))
     from_libc = glibc(tree / "lib/glibc")
     launcher(tree / "minipaas")
     also = {f"lib/glibc/{name}": str(source) for name, source in from_libc.items()}
@@ -110,6 +112,15 @@ def launcher(path: Path) -> None:
     flags = ("-static", "-Os", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none", f"-DBUILT_WITH={libc_minor()}")
     run("gcc", *flags, "-o", str(path.absolute()), "launcher.c", "-lzstd", cwd=HERE)
     run("strip", str(path))
+
+
+def in_order(path: Path) -> None:
+    """PyInstaller packs these modules as it comes across them, which follows the order of directories on disk."""
+    with zipfile.ZipFile(path) as made:
+        members = sorted(((info, made.read(info)) for info in made.infolist()), key=lambda one: one[0].filename)
+    with zipfile.ZipFile(path, "w") as ordered:
+        for info, data in members:
+            ordered.writestr(info, data)
 
 
 def same_modes(tree: Path, epoch: int) -> None:
