@@ -19,7 +19,7 @@ from tests.bundle.builders import default_trust, make_bundle
 from tests.fakepodman.behaviour import Behaviour
 from tests.fakepodman.server import FakePodman
 
-IN_TIME = 20.0
+IN_TIME = 45.0
 
 
 @asynccontextmanager
@@ -37,7 +37,7 @@ async def served(fake: FakePodman, tmp_path: Path) -> AsyncIterator[tuple[asynci
         async with asyncio.timeout(IN_TIME):
             assert process.stderr is not None
             async for line in process.stderr:
-                if b"socket" in line:
+                if line.startswith(b"INFO minipaas: socket "):
                     break
         yield process, data / "minipaas.sock"
     finally:

@@ -53,11 +53,11 @@ def test_what_serve_starts_gets_the_environment_of_the_caller(dist: Path, tmp_pa
         stderr=subprocess.PIPE,
         text=True,
     ) as serving:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (tmp_path / "seen").exists() and serving.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         serving.terminate()
-        said = serving.communicate(timeout=30)[1]
+        said = serving.communicate(timeout=60)[1]
     assert (tmp_path / "seen").exists(), said
     seen = dict(line.partition("=")[::2] for line in (tmp_path / "seen").read_text().splitlines())
     assert {"LD_LIBRARY_PATH": "/opt/libraries", "MINE": "1"}.items() <= seen.items()
@@ -114,7 +114,7 @@ def test_one_process_and_what_a_killed_one_left_is_locked_no_more(dist: Path, tm
         stderr=subprocess.PIPE,
         text=True,
     ) as serving:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not list(place.glob("minipaas.*/lib/minipaas")) and time.monotonic() < deadline:
             time.sleep(0.005)
         (unpacked,) = place.iterdir()
@@ -122,7 +122,7 @@ def test_one_process_and_what_a_killed_one_left_is_locked_no_more(dist: Path, tm
         serving.send_signal(signal.SIGSTOP)
         assert _locked(unpacked)
         serving.kill()
-        serving.wait(20)
+        serving.wait(60)
     assert not _locked(unpacked)
 
 

@@ -65,7 +65,7 @@ def test_it_says_the_same_elsewhere(file: Path, tmp_path: Path) -> None:
 
 
 def test_strangers_tools_open_it(file: Path) -> None:
-    listed = subprocess.run(["tar", "tf", file], capture_output=True, text=True, check=True, timeout=10).stdout.split()
+    listed = subprocess.run(["tar", "tf", file], capture_output=True, text=True, check=True, timeout=60).stdout.split()
     assert listed == ["signature.json", "box.pub", CAPSULE, LOG, FILES]
 
 

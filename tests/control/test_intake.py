@@ -96,7 +96,7 @@ async def test_whoever_goes_away_leaves_nothing(started: RunningBox, tmp_path: P
 
 
 async def test_a_box_stops_although_uploads_are_under_way(fake: FakePodman, tmp_path: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with running_box(fake, tmp_path) as box:
             await box.trust()
             stalled = [Stalled(box, bundle(tmp_path, f"app{number}")) for number in range(AT_ONCE + 1)]

@@ -27,7 +27,7 @@ async def ask(port: int) -> str:
     """The head of what a connection to this port gets: the fake container speaks HTTP on it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         head = (await reader.read()).decode()
     writer.close()
     return head

@@ -19,7 +19,7 @@ from fcntl import ioctl
 from pathlib import Path
 
 import pytest
-from kit.box import Author, Box, Done, Program, fetch
+from kit.box import Author, Box, Done, Program, fetch, wait_for
 from kit.podman import PrivatePodman
 
 from tests.e2e.hello import HelloBundles
@@ -236,6 +236,13 @@ def test_a_port_that_nobody_published_is_reached_from_here(entered: Box) -> None
     person = Terminal(entered, "forward", "hello", "0:8098", "0:8097")
     port = int(person.wait(r"127\.0\.0\.1:(\d+) → hello-web-1-1:8098")[1])
     dead = int(person.wait(r"127\.0\.0\.1:(\d+) → hello-web-1-1:8097")[1])
+
+    def there() -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return "Hello from" in fetch(port, "/index.html").text
+        return False
+
+    wait_for("it is there", there)
     for _ in range(3):
         assert "Hello from" in fetch(port, "/index.html").text
     with pytest.raises((OSError, http.client.HTTPException)):

@@ -185,7 +185,7 @@ def test_a_command_can_be_the_health_check(box: Box, hello: HelloBundles, podman
     box.cli("deploy", hello(web={"health": check, "replicas": 1}))
     first = next(iter(podman.containers("hello")))
     podman.run("exec", first, "touch", "/tmp/sick")
-    wait_for("the sick one is replaced", lambda: _healthy_names(box) - {first}, seconds=30)
+    wait_for("the sick one is replaced", lambda: _healthy_names(box) - {first})
     assert podman.containers("hello")[first]["State"]["Running"] is False  # type: ignore[index]
 
 
@@ -263,7 +263,7 @@ def test_an_upload_cut_in_the_middle_changes_nothing(box: Box, hello: HelloBundl
     head = f"PUT /api/v1/bundles HTTP/1.1\r\nHost: box\r\nContent-Length: {len(data)}\r\n\r\n"
     sock.sendall(head.encode() + data[: len(data) // 2])
     sock.close()
-    wait_for("staging is empty again", lambda: not any((box.data / "staging").glob("*")), seconds=30)
+    wait_for("staging is empty again", lambda: not any((box.data / "staging").glob("*")))
     assert box.app("hello") is None
     box.cli("deploy", hello())
     assert fetch(box.page, "/healthz").status == 200

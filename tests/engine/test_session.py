@@ -82,7 +82,7 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used_again(session: Sessi
 
 def test_an_answer_that_is_not_read_to_its_end_costs_the_connection(session: Session, path: Path) -> None:
     peer = Peer(path, b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + 200000 * b"x")
-    stream = session.stream("ask", "GET", "info", timeout=5)
+    stream = session.stream("ask", "GET", "info", timeout=60)
     assert next(stream).startswith(b"x")
     stream.close()  # type: ignore[attr-defined]
     assert len(session.call("ask", "GET", "info")[1]) == 200000

@@ -338,7 +338,7 @@ async def raw(box: SmallBox, data: bytes) -> bytes:
     host, port = box.surface.addresses[0]
     reader, writer = await asyncio.open_connection(host, port, family=socket.AF_INET)
     writer.write(data)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     return answer

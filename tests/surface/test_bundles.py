@@ -62,7 +62,7 @@ async def send(box: SmallBox, head: str, *later: bytes) -> tuple[asyncio.StreamR
 
 
 async def head_of(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await reader.readuntil(b"\r\n\r\n")
 
 

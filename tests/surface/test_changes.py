@@ -34,7 +34,7 @@ class Event(msgspec.Struct):
 async def next_event(response: aiohttp.ClientResponse) -> Event:
     """The next event, comments and settings passed over."""
     event = Event()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while line := (await response.content.readline()).decode():
             field, _, value = line.rstrip("\n").partition(": ")
             if not field and event.name:
@@ -145,7 +145,7 @@ async def test_a_silent_stream_has_a_heartbeat(tmp_path: Path) -> None:
     async with small_box(tmp_path, limits=Limits(heartbeat=0.05)) as box:
         change = await accept(box.registry, release(1))
         async with box.local() as session, session.get(f"/api/v1/changes/{change.id}/events") as response:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (await response.content.readline()).startswith(b": "):
                     pass
 
@@ -158,7 +158,7 @@ async def test_closing_ends_the_streams(box: SmallBox) -> None:
         session.get("/api/v1/events") as other,
     ):
         await next_event(other)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await box.surface.close()
             await asyncio.gather(one.read(), other.read())
 
@@ -170,7 +170,7 @@ async def test_there_are_only_so_many_streams_and_a_place_becomes_free(tmp_path:
             async with session.get("/api/v1/events") as second:
                 assert second.status == 503
                 assert second.headers["Retry-After"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:  # the box notices at the next heartbeat that the first reader is gone
                 async with session.get("/api/v1/events") as third:
                     if third.status == 200:

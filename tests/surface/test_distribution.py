@@ -176,7 +176,7 @@ async def test_a_reader_that_goes_away_leaves_no_file_open(store: BlobStore, ser
     name = put_blob(store, os.urandom(30_000_000))
     async with session(served) as client, client.get(f"/v2/minipaas/shop/blobs/{name}") as response:
         await response.content.readexactly(100_000)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while store.compressed(name) in _open_files():  # noqa: ASYNC110  nobody tells us
             await asyncio.sleep(0.02)
 

@@ -175,7 +175,7 @@ class Follower:
 
     async def until(self, count: int) -> list[str]:
         """So many lines have come."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.texts) < count:
                 message = msgspec.json.decode(await self.socket.receive_str(), type=LogLines)
                 self.texts += [line.text for line in message.lines]

@@ -93,7 +93,13 @@ CRASH = insert(
     "takeover/own.py",
     "        self._control = control\n",
     "        print('the new version is unwell', file=sys.stderr, flush=True)\n"
-    "        asyncio.get_running_loop().call_later(0.4, __import__('os')._exit, 9)\n",
+    "        def unwell() -> None:\n"
+    "            record = self.story.load()\n"
+    "            if record is not None and record.state is State.TRIAL:\n"
+    "                asyncio.get_running_loop().call_later(0.4, __import__('os')._exit, 9)\n"
+    "            else:\n"
+    "                asyncio.get_running_loop().call_later(0.1, unwell)\n"
+    "        unwell()\n",
 )
 
 

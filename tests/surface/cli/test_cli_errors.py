@@ -144,7 +144,7 @@ def test_ctrl_c_is_130_and_quiet(box, minipaas):
     box.answers["GET /api/v1/apps"] = hang
     process = _start("status")
     try:
-        assert asked.wait(20)
+        assert asked.wait(60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     finally:
@@ -161,6 +161,6 @@ def test_a_closed_pipe_is_quiet(box):
     assert process.stderr is not None
     process.stdout.read(10)
     process.stdout.close()
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     assert process.stderr.read() == b""
     process.stderr.close()

@@ -51,7 +51,7 @@ def on_terminal(
             if answer and b"[y/N]" in told:
                 os.write(ours, answer.encode())
                 answer = ""
-        code = process.wait(10)
+        code = process.wait(60)
     finally:
         process.kill()
         process.wait()

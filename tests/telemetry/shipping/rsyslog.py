@@ -63,7 +63,7 @@ class Rsyslog:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a moment
                 [program, "-n", "-f", str(config), "-i", str(pid)], stdout=said, stderr=said, stdin=subprocess.DEVNULL
             )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 assert self._process.poll() is None, (self._directory / "said").read_text()
                 try:
