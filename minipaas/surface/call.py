@@ -28,8 +28,8 @@ from minipaas.takeover.own import Own
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from minipaas.surface.survey import Survey
     from minipaas.surface.timeline import Axis
-    from minipaas.surface.views import Survey
 
 PATH_PATTERNS = {
     "app": r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
@@ -98,7 +98,7 @@ class Context:
         self.wrong_tries = WrongTries(limits)
         self.refusals = Refusals(control.registry, limits)
         self.surveys: Remembered[tuple[bool, str], tuple[int, Summary, Survey]] = Remembered(limits.surveys)
-        """All apps at a glance, as last told to who sees logs or not, by this name of the box (`views.survey`)."""
+        """All apps at a glance, as last told to who sees logs or not, by this name of the box (`survey.survey`)."""
         self.sent = Sent(limits.pages)
         self.rows: Remembered[tuple[str, bool, str, str], tuple[object, Markup]] = Remembered(limits.rows_kept)
         """Rows of the overview as last rendered, with what they show."""

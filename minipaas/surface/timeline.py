@@ -23,7 +23,7 @@ from minipaas.model.metrics import AppPast, Window
 from minipaas.registry.audit import AuditRow
 from minipaas.registry.deaths import Death
 from minipaas.registry.journal import JournalRow
-from minipaas.surface import views
+from minipaas.surface import survey, views
 from minipaas.surface.call import Call
 from minipaas.surface.i18n import Catalogue, Message, message
 from minipaas.surface.wire_timeline import Lane
@@ -113,7 +113,7 @@ async def _marks(call: Call, app: str, start: float, end: float, groups: Sequenc
     """All lanes, in order of time."""
     found = await call.registry.past(app, start, end)
     if not found.changes and not await call.registry.changes(app, 1):
-        raise views.missing_app(app)
+        raise survey.missing_app(app)
     sees = call.caller.sees_logs
     lanes = [
         [await _of_change(call, one) for one in found.changes],

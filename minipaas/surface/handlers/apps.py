@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minipaas.model.change import AppDesired, Change
-from minipaas.surface import views
+from minipaas.surface import survey, views
 from minipaas.surface.call import Call
 from minipaas.surface.wire import Accepted, Apps, AppView, Releases, RollbackRequest
 from minipaas.surface.wire_plan import RestartRequest, ScaleRequest
@@ -11,12 +11,12 @@ from minipaas.surface.wire_plan import RestartRequest, ScaleRequest
 
 async def listing(call: Call) -> Apps:
     """All apps."""
-    return await views.apps_view(call)
+    return await survey.apps_view(call)
 
 
 async def one(call: Call) -> AppView:
     """One app."""
-    return await views.app_view(call, call.app)
+    return await survey.app_view(call, call.app)
 
 
 async def releases(call: Call) -> Releases:
@@ -28,7 +28,7 @@ async def releases_of(call: Call, app: str) -> Releases:
     """Raises Missing when nothing is known of such an app."""
     rows = await call.registry.releases(app)
     if not rows and await _desired(call, app) is None:
-        raise views.missing_app(app)
+        raise survey.missing_app(app)
     return Releases(releases=tuple(views.release_row_view(row) for row in rows))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from aiohttp import web
 from msgspec import Struct
 
-from minipaas.surface import views
+from minipaas.surface import services, views
 from minipaas.surface.call import Call
 from minipaas.surface.sse import EventStream
 from minipaas.surface.wire import ChangeDetail, Changes, EndEvent, StepEvent, StepView
@@ -32,7 +32,7 @@ async def detail(call: Call, number: int) -> ChangeDetail:
     return ChangeDetail(
         change=await views.change_view(call, change),
         steps=tuple(views.step_view(call, row) for row in steps),
-        urls=await views.app_urls(call, change.app),
+        urls=await services.app_urls(call, change.app),
     )
 
 
@@ -85,7 +85,7 @@ async def events(call: Call) -> web.StreamResponse:
                 for cursor, event in cursor.advance(views.step_view(call, row)):  # noqa: B020  advance is asked once
                     await stream.send("step", event, str(cursor))
             if not change.state.active:
-                urls = await views.app_urls(call, change.app)
+                urls = await services.app_urls(call, change.app)
                 view = await views.change_view(call, change)
                 end = EndEvent(outcome=change.state, reason=view.reason, urls=urls, change=view)
                 await stream.send("end", end, str(cursor))

@@ -7,7 +7,7 @@ from minipaas.registry.audit import AuditRow
 from minipaas.registry.deaths import Death
 from minipaas.registry.history import Happening, Place, Sort
 from minipaas.registry.journal import JournalRow
-from minipaas.surface import views
+from minipaas.surface import survey, views
 from minipaas.surface.call import Call
 from minipaas.surface.i18n import EN, message
 from minipaas.surface.wire_history import EventKind, Events, EventView
@@ -27,7 +27,7 @@ async def events_of(call: Call, app: str, limit: int, before: Place | None = Non
     """At most `limit`. Raises Missing when nothing is known of such an app."""
     found = await call.registry.happenings(app, limit + 1, before, audited=call.caller.sees_logs)
     if not found and before is None:
-        raise views.missing_app(app)
+        raise survey.missing_app(app)
     return Events(events=tuple([await _view(call, happening) for happening in found[:limit]]), more=len(found) > limit)
 
 

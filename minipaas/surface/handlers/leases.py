@@ -6,7 +6,7 @@ from aiohttp import web
 
 from minipaas.model.lease import Lease
 from minipaas.surface.call import Call
-from minipaas.surface.views import entered
+from minipaas.surface.services import entered
 from minipaas.surface.wire_access import Drift, DriftFile, Leases, LeaseView
 
 

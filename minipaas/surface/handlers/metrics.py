@@ -10,7 +10,7 @@ from minipaas.author.version import own_version
 from minipaas.control.clock import trusted_time
 from minipaas.model.metrics import AppSeries, HostSeries, Range, Summary
 from minipaas.model.typed import to_json
-from minipaas.surface import views
+from minipaas.surface import survey
 from minipaas.surface.call import Call
 from minipaas.telemetry.exposition import Facts, exposition
 
@@ -23,7 +23,7 @@ async def summary(call: Call) -> Summary:
 async def app(call: Call) -> web.Response:
     """One app over a time. Large enough to be encoded in a thread."""
     if all(known.app != call.app for known in (await call.registry.desired()).apps):
-        raise views.missing_app(call.app)
+        raise survey.missing_app(call.app)
     return await _encoded(await call.control.telemetry.app_series(call.app, Range(call.query["range"])))
 
 

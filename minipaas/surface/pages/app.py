@@ -11,7 +11,7 @@ from msgspec import Struct
 from minipaas.forensics.target import choose
 from minipaas.model.errors import Missing
 from minipaas.model.metrics import AppSummary, Window
-from minipaas.surface import spark, views
+from minipaas.surface import spark, survey
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.apps import releases_of
 from minipaas.surface.handlers.changes import detail
@@ -59,9 +59,9 @@ async def app(call: Call) -> web.Response:
     name = call.app
     recent = await call.registry.changes(name, CHANGES_SHOWN)
     changes = [await detail(call, change.id) for change in recent]
-    told: views.Told | None
+    told: survey.Told | None
     try:
-        told = await views.told_app(call, name)
+        told = await survey.told_app(call, name)
     except Missing:
         if not changes:
             raise
@@ -122,7 +122,7 @@ def _active_first(changes: list[ChangeDetail]) -> list[ChangeDetail]:
     return sorted(changes, key=lambda one: not one.change.active)
 
 
-def _use(told: views.Told) -> dict[str, Use]:
+def _use(told: survey.Told) -> dict[str, Use]:
     """By id of the instance; only of those that run."""
     if told.past is None:
         return {}

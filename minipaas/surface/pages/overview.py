@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from minipaas.model.metrics import AppSummary, HostNow, Seen
 from minipaas.model.units import human_bytes
-from minipaas.surface import spark, views
+from minipaas.surface import spark, survey, views
 from minipaas.surface.call import Call
 from minipaas.surface.handlers.changes import detail
 from minipaas.surface.i18n import Catalogue, catalogue
@@ -59,7 +59,7 @@ class Figure(Struct, frozen=True):
 async def overview(call: Call) -> web.Response:
     """All at a glance; for a page that is open, what has changed of it."""
     told = catalogue(language_of(call.request))
-    seen, trouble = await views.survey(call), views.trouble(call)
+    seen, trouble = await survey.survey(call), survey.trouble(call)
     groups = [(name, [await _row(call, told, app) for app in apps]) for name, apps in _groups(seen)]
     shown = Shown(
         frame=(told.language, tuple((name, tuple(row.app for row in rows)) for name, rows in groups)),
@@ -71,7 +71,7 @@ async def overview(call: Call) -> web.Response:
         "overview.html" if changed is None else "overview_news.html",
         well=not trouble and not any(app.need for app in seen.apps),
         sentences=(seen.sentence, *trouble),
-        returned=views.returned(call) is not None,
+        returned=survey.returned(call) is not None,
         gauges=gauges(told, call.control.telemetry.summary().host, views.disk_view(call).free),
         groups=groups,
         changed=[row for _, rows in groups for row in rows if changed and row.app in changed],
@@ -84,10 +84,10 @@ async def overview(call: Call) -> web.Response:
     return response
 
 
-def _groups(seen: views.Survey) -> Iterator[tuple[str, list[views.Told]]]:
+def _groups(seen: survey.Survey) -> Iterator[tuple[str, list[survey.Told]]]:
     """By what they ask of an operator; the order of the survey keeps each together."""
 
-    def name(app: views.Told) -> str:
+    def name(app: survey.Told) -> str:
         if app.need is not None:
             return "need"
         return "rest" if app.view.state is AppState.RUNNING else "moving"
@@ -95,7 +95,7 @@ def _groups(seen: views.Survey) -> Iterator[tuple[str, list[views.Told]]]:
     return ((group, list(apps)) for group, apps in groupby(seen.apps, key=name))
 
 
-async def _row(call: Call, told: Catalogue, app: views.Told) -> Row:
+async def _row(call: Call, told: Catalogue, app: survey.Told) -> Row:
     """From memory, when nothing of it has changed."""
     change = app.view.change
     under_way = await detail(call, change.id) if change is not None and change.active else None
@@ -109,7 +109,7 @@ async def _row(call: Call, told: Catalogue, app: views.Told) -> Row:
     return Row(app.view.name, html)
 
 
-def _render_row(told: Catalogue, app: views.Told, under_way: ChangeDetail | None) -> Markup:
+def _render_row(told: Catalogue, app: survey.Told, under_way: ChangeDetail | None) -> Markup:
     module = environment(told.language).get_template("row.html").module
     past = app.past
     html: str = module.row(  # type: ignore[attr-defined]
