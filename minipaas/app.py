@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,13 +165,7 @@ async def box(
         registry = Registry.open(data / "registry.db", on_full=blobs.ballast.release)
         stack.push_async_callback(registry.close)
         news = _News()
-        socket_path = find_socket(config.podman.socket)
-        if socket_path is None:
-            service = OwnService(data, on_restart=news)
-            stack.push_async_callback(service.stop)
-            socket_path = await service.start()
-        engine = await Engine.connect(socket_path, data=data, box=registry.box_id, on_news=news)
-        stack.push_async_callback(engine.close)
+        engine = await _engine(config, data, registry.box_id, news, stack)
         distribution = Distribution(blobs)
         await distribution.start()
         stack.push_async_callback(distribution.close)
@@ -202,9 +196,6 @@ async def box(
         news.listener = control
         group = await stack.enter_async_context(asyncio.TaskGroup())
         _begin(control, group, stack)
-        if certificates is not None:
-            certificates.routed = lambda: {entry.route.host for entry in control.ingress.routes()}
-            stack.callback(group.create_task(certificates.run(), name="certificates").cancel)
         await control.first_look(patience)
         await ingress.start(
             (),
@@ -226,6 +217,20 @@ async def box(
         yield control, surface
 
 
+async def _engine(
+    config: Config, data: Path, box_id: str, news: Callable[[], None], stack: contextlib.AsyncExitStack
+) -> Engine:
+    """Podman: the service that is there, else one of our own."""
+    socket_path = find_socket(config.podman.socket)
+    if socket_path is None:
+        service = OwnService(data, on_restart=news)
+        stack.push_async_callback(service.stop)
+        socket_path = await service.start()
+    engine = await Engine.connect(socket_path, data=data, box=box_id, on_news=news)
+    stack.push_async_callback(engine.close)
+    return engine
+
+
 def _shipping(config: Config, data: Path, logs: Logs, registry: Registry) -> Shipping | None:
     """Where lines are sent too; None: nowhere."""
     if not config.logs.ship:
@@ -236,11 +241,14 @@ def _shipping(config: Config, data: Path, logs: Logs, registry: Registry) -> Shi
 
 
 def _begin(control: Control, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack) -> None:
-    """Look after the apps, and send logs on when the operator wants that."""
+    """Look after the apps and their certificates, and send logs on when the operator wants that."""
     stack.callback(group.create_task(control.run(), name="control").cancel)
     if control.shipping is not None:
         stack.callback(group.create_task(control.shipping.run(), name="shipping").cancel)
         stack.push_async_callback(control.shipping.close)
+    if control.certificates is not None:
+        control.certificates.routed = lambda: {entry.route.host for entry in control.ingress.routes()}
+        stack.callback(group.create_task(control.certificates.run(), name="certificates").cancel)
 
 
 async def _certificates(config: Config, data: Path, registry: Registry) -> Keeper | None:

@@ -48,6 +48,17 @@ class Facts(Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
 
 
+class Found(Struct, frozen=True, kw_only=True):
+    """What the container has left behind, and Podman knows of it."""
+
+    lines: list[str]
+    making: Making
+    changes: list[FileChange]
+    files: files.Collected
+    files_size: int
+    """Of the archive, in bytes."""
+
+
 def identity(instance: Instance) -> str:
     """The capsule's id: the same whenever this end of this container is met."""
     return capsule_id(instance.id, instance.finished or instance.created)
@@ -77,7 +88,11 @@ class Capture:
     async def make(self, staged: Path, facts: Facts) -> Capsule:
         """Collect into the directory `staged`."""
         begun = time.monotonic()
-        one, engine, spec = self._instance, self._engine, facts.spec
+        found = await self._collect(staged)
+        return self._told(found, facts, took=round(time.monotonic() - begun, 3))
+
+    async def _collect(self, staged: Path) -> Found:
+        one, engine = self._instance, self._engine
         lines, making, changes = await asyncio.gather(
             self._had("the log", self._log(), []),
             self._had("how it was made", engine.scenes.making(one.id), Making()),
@@ -91,8 +106,13 @@ class Capture:
             ),
             files.Collected(),
         )
-        listed = collected.listed(changes)
-        last_words = _last_words(lines)
+        size = _size(staged / FILES, collected)
+        return Found(lines=lines, making=making, changes=changes, files=collected, files_size=size)
+
+    def _told(self, found: Found, facts: Facts, took: float) -> Capsule:
+        one, spec = self._instance, facts.spec
+        listed = found.files.listed(found.changes)
+        last_words = _last_words(found.lines)
         cause, signal, reason = cause_of(one, self._stopped)
         return Capsule(
             id=identity(one),
@@ -114,27 +134,27 @@ class Capture:
             ran=max(0.0, (one.finished or 0.0) - (one.started or one.finished or 0.0)),
             attempt=one.attempt,
             captured=time.time(),
-            took=round(time.monotonic() - begun, 3),
-            command=making.command,
-            environment=secrets.shown(making.environment),
-            volumes=making.volumes,
+            took=took,
+            command=found.making.command,
+            environment=secrets.shown(found.making.environment),
+            volumes=found.making.volumes,
             user=spec.user if spec is not None else None,
             workdir=spec.workdir if spec is not None else None,
             memory=int(spec.memory) if spec is not None and spec.memory is not None else None,
             pids=spec.pids if spec is not None else None,
             last_words=last_words,
-            log_lines=len(lines),
+            log_lines=len(found.lines),
             changes=listed[: limits.CHANGES],
             changes_left_out=max(0, len(listed) - limits.CHANGES),
-            files_size=_size(staged / FILES, collected),
-            cores=tuple(collected.cores),
-            probes=engine.probes(one.id),
+            files_size=found.files_size,
+            cores=tuple(found.files.cores),
+            probes=self._engine.probes(one.id),
             alive=self._alive,
             figures=facts.figures,
             host=facts.host,
             audit=facts.audit,
             since=facts.since,
-            missing=(*self._missing, *collected.missing, *facts.missing),
+            missing=(*self._missing, *found.files.missing, *facts.missing),
         )
 
     async def _log(self) -> list[str]:
