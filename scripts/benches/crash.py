@@ -4,15 +4,15 @@ what a scene costs of one that hangs (`hang`).
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import tomli_w
-from kit.box import EXAMPLES, Author, Box, BoxError, Program, fetch, prepare, wait_for
+from kit.box import Box, BoxError, fetch, wait_for
 from kit.podman import PrivatePodman
+from kit.stage import Stage, stage
 
 from benches.hang import bench_hang
 from benches.rows import Row, note
@@ -26,24 +26,17 @@ PATIENCE = 30.0
 def bench_crash(runs: int) -> list[Row]:
     """Each run kills the instance of a service that has never failed: after a second failure in a row the box waits on
     purpose."""
-    with PrivatePodman() as workshop, PrivatePodman() as podman:
-        program = Program(podman)
-        author = Author(workshop.directory / "author", Program(workshop))
-        author.make_keys()
-        prepare("hello", workshop)
-        bundle = _bundle(workshop.directory / "mortal", author, runs)
-        with Box(podman.directory / "box", program) as box:
-            box.start()
-            box.cli("trust", "add", author.root)
-            box.cli("deploy", bundle)
-            image = podman.containers("mortal").popitem()[1]["Image"]
-            replaced, raw = [], []
-            for number in range(1, runs + 1):
-                note(f"run {number} of {runs}")
-                raw.append(_raw(podman, str(image)))
-                replaced.append(_replaced(box, podman, number))
-            groups = wait_for("every scene", lambda: _scenes(box, runs))
-            whole = [box.cli("crash", "show", one, "--json").json["capsule"] for one in groups]
+    with stage(workshop=True) as on:
+        box, podman = on.box, on.podman
+        box.cli("deploy", _bundle(on, runs))
+        image = podman.containers("mortal").popitem()[1]["Image"]
+        replaced, raw = [], []
+        for number in range(1, runs + 1):
+            note(f"run {number} of {runs}")
+            raw.append(_raw(podman, str(image)))
+            replaced.append(_replaced(box, podman, number))
+        groups = wait_for("every scene", lambda: _scenes(box, runs))
+        whole = [box.cli("crash", "show", one, "--json").json["capsule"] for one in groups]
         missing = sorted({word for one in whole for word in one["missing"]})
         if missing:
             raise BoxError(f"scenes are not complete: {', '.join(missing)}")
@@ -57,9 +50,9 @@ def bench_crash(runs: int) -> list[Row]:
     ]
 
 
-def _bundle(source: Path, author: Author, services: int) -> Path:
+def _bundle(on: Stage, services: int) -> Path:
     """An app with so many services, each with one instance and a route of its own."""
-    shutil.copytree(EXAMPLES / "hello", source, symlinks=True)
+    source = on.source("mortal")
     one = {
         "build": ".",
         "port": PORT,
@@ -71,7 +64,7 @@ def _bundle(source: Path, author: Author, services: int) -> Path:
         "services": {f"w{n}": one | {"routes": [f"w{n}.localhost"]} for n in range(1, services + 1)},
     }
     (source / "app.toml").write_text(tomli_w.dumps(spec))
-    return author.build(source, "mortal")
+    return on.author.build(source, "mortal")
 
 
 def _replaced(box: Box, podman: PrivatePodman, number: int) -> float:

@@ -8,14 +8,14 @@ written it down, until the process has died, as Podman has.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import statistics
 import subprocess
 from pathlib import Path
 
 import tomli_w
-from kit.box import EXAMPLES, Author, Box, BoxError, Program, prepare, wait_for
+from kit.box import Box, BoxError, wait_for
 from kit.podman import PrivatePodman
+from kit.stage import Stage, stage
 
 from benches.rows import Row, note
 
@@ -75,24 +75,16 @@ int main(void) {
 
 def bench_hang(runs: int) -> list[Row]:
     """Each run hangs two services that have never failed."""
-    with PrivatePodman() as workshop, PrivatePodman() as podman:
-        program = Program(podman)
-        author = Author(workshop.directory / "author", Program(workshop))
-        author.make_keys()
-        prepare("hello", workshop)
-        bundle = _bundle(workshop.directory / APP, author, runs)
-        with Box(podman.directory / "box", program) as box:
-            box.start()
-            box.cli("trust", "add", author.root)
-            box.cli("deploy", bundle)
-            without, taken, replaced = [], [], []
-            for number in range(1, runs + 1):
-                note(f"hang {number} of {runs}")
-                without.append(_by_hand(box, podman, f"by-hand-{number}"))
-                seconds, until_started = _failed(box, podman, f"fails-{number}")
-                taken.append(seconds)
-                replaced.append(until_started)
-            whole = _whole(box, runs)
+    with stage(workshop=True) as on:
+        on.box.cli("deploy", _bundle(on, runs))
+        without, taken, replaced = [], [], []
+        for number in range(1, runs + 1):
+            note(f"hang {number} of {runs}")
+            without.append(_by_hand(on.box, on.podman, f"by-hand-{number}"))
+            seconds, until_started = _failed(on.box, on.podman, f"fails-{number}")
+            taken.append(seconds)
+            replaced.append(until_started)
+        whole = _whole(on.box, runs)
     more = [ours - statistics.median(without) for ours in taken]
     return [
         Row("a hang: from the decision to stop it until it has died, without a scene", without, "s"),
@@ -108,8 +100,8 @@ def bench_hang(runs: int) -> list[Row]:
     ]
 
 
-def _bundle(source: Path, author: Author, runs: int) -> Path:
-    shutil.copytree(EXAMPLES / "hello", source, symlinks=True)
+def _bundle(on: Stage, runs: int) -> Path:
+    source = on.source(APP)
     (source / "stuck.c").write_text(_STUCK)
     program = [source / "rootfs/bin/stuck", source / "stuck.c"]
     subprocess.run(["gcc", "-static", "-O1", "-pthread", "-w", "-o", *program], check=True, timeout=60)
@@ -127,7 +119,7 @@ def _bundle(source: Path, author: Author, runs: int) -> Path:
         "services": {name: one | {"routes": [f"{name}.localhost"]} for name in names},
     }
     (source / "app.toml").write_text(tomli_w.dumps(spec))
-    return author.build(source, APP)
+    return on.author.build(source, APP)
 
 
 def _hang(box: Box, service: str) -> str:
