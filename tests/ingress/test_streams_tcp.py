@@ -23,7 +23,7 @@ from .peers import PATIENCE, Server, until
 
 def small(**changes: float) -> StreamLimits:
     """Limits with times fit for a test."""
-    return StreamLimits(**{"tick": 0.02, "retry": 0.05, "wait": 1.0, **changes})  # type: ignore[arg-type]
+    return StreamLimits(**{"tick": 0.02, "retry": 0.05, "wait": 2.0, **changes})  # type: ignore[arg-type]
 
 
 class Port:

@@ -49,7 +49,7 @@ class Port:
     """A public UDP port."""
 
     def __init__(self, address: str) -> None:
-        self.streams = Streams(StreamLimits(tick=0.02, linger=0.3))
+        self.streams = Streams(StreamLimits(tick=0.02, linger=2.0))
         self.streams.doors = OwnDoors((address,))
         self.number = free_port()
         self.stream = Stream("udp", self.number)

@@ -26,10 +26,10 @@ from minipaas.surface.wire_box import Healthz
 
 MIB = 1024 * 1024
 ACCEPTED = {"change": 7, "app": "shop", "version": "1", "events": "/api/v1/changes/7/events", "page": "/apps/shop"}
-QUICK = Limits(connect=5, answer=5, go_ahead=5, stall=5, verdict=5, silence=5, patience=5)
+PATIENT = Limits(connect=30, answer=30, go_ahead=30, stall=30, verdict=30, silence=30, patience=30)
 
 
-def at(fake, limits: Limits = QUICK, token: str = "") -> Box:
+def at(fake, limits: Limits = PATIENT, token: str = "") -> Box:
     return Box(Address.parse(fake.url), token, limits)
 
 
@@ -122,7 +122,7 @@ def dead_socket(tmp_path: Path) -> str:
 )
 def test_unreachable_says_why_and_what_to_type(tmp_path, url, code):
     with pytest.raises(Unreachable) as gone:
-        Box(Address.parse(url(tmp_path)), "", QUICK).get("/apps", dict)
+        Box(Address.parse(url(tmp_path)), "", PATIENT).get("/apps", dict)
     assert gone.value.code == code
     assert gone.value.message.startswith("cannot reach the box")
     assert gone.value.hint
@@ -378,7 +378,7 @@ def test_a_stream_that_breaks_goes_on_where_it_stopped(boxes):
 
 def test_a_stream_whose_box_restarts(boxes, tmp_path):
     path = tmp_path / "minipaas.sock"
-    box = Box(Address("unix", str(path)), "", QUICK)
+    box = Box(Address("unix", str(path)), "", PATIENT)
 
     def come_back():
         fake = boxes.unix()
