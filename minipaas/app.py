@@ -31,7 +31,7 @@ from minipaas.model.config import Config, IngressConfig, TlsConfig, is_loopback,
 from minipaas.model.errors import MinipaasError
 from minipaas.model.release import TrustedTime
 from minipaas.model.route import Route
-from minipaas.process import settle
+from minipaas.process import ripen, settle
 from minipaas.registry.blobs import BlobStore
 from minipaas.registry.registry import Registry
 from minipaas.surface.distribution import Distribution
@@ -103,6 +103,7 @@ async def _serve(
     @contextlib.asynccontextmanager
     async def heart(ingress: Ingress, listeners: Listeners, patience: float) -> AsyncIterator[Own]:
         async with box(config, data, listeners, ingress=ingress, patience=patience, own=own) as (control, surface):
+            ripen()
             loop.add_signal_handler(signal.SIGHUP, control.reread)
             _tell_where(control, surface, data)
             try:
